@@ -1,9 +1,10 @@
 """Everything raised on purpose.
 
 TryOnError
-├── BadRequest            400, 401, 404, 409, 410, 413, 415, 422, 429: the caller can change something
-├── Unavailable           503, 507: a part is away or full; trying again later may work
-└── EngineError           a run failed: its code and sentence end up in the session's row
+├── RequestError      400–429: the caller can change something
+├── ServiceError      503, 507: a part is away or full; the same request may work later
+├── EngineError       a run failed: code and sentence end up in the session's row
+└── SettingsError     a setting must change before anything can start
 
 Codes are public (docs/errors.md): add, never rename. `detail` is one sentence for the caller that
 says what to change, with the numbers; it holds no path, key, token or stack trace.
@@ -11,19 +12,250 @@ says what to change, with the numbers; it holds no path, key, token or stack tra
 
 from __future__ import annotations
 
+from enum import StrEnum
+
 
 class TryOnError(Exception):
-    """The root. `status`, `code` and `title` are of the class, `detail` of the moment."""
+    """The root. `status`, `code` and `title` belong to the class, `detail` to the moment."""
 
     status = 500
     code = "internal_error"
     title = "Something went wrong on the server"
 
-    def __init__(self, detail: str = "", *, pointer: str | None = None) -> None:
+    def __init__(self, detail: str = "") -> None:
         super().__init__(detail or self.title)
         self.detail = detail or self.title
+
+
+class SettingsError(TryOnError):
+    title = "A setting must be changed"
+
+
+# --- what the caller can change -------------------------------------------------------------
+
+
+class RequestError(TryOnError):
+    """`pointer` names the form field that is meant, where there is one."""
+
+    status, code, title = 400, "malformed_request", "The request could not be read"
+
+    def __init__(self, detail: str = "", *, pointer: str | None = None) -> None:
+        super().__init__(detail)
         self.pointer = pointer
 
 
-class DatabaseUnavailable(TryOnError):
+class MalformedRequest(RequestError):
+    pass
+
+
+class TooManyParts(RequestError):
+    status, code, title = 400, "too_many_parts", "The form has too many parts"
+
+
+class UserTokenRequired(RequestError):
+    status, code, title = 401, "user_token_required", "The owner's token is missing"
+
+
+class NotFound(RequestError):
+    status, code, title = 404, "not_found", "There is nothing at this address"
+
+
+class SessionNotFound(RequestError):
+    status, code, title = 404, "session_not_found", "There is no such session"
+
+
+class MethodNotAllowed(RequestError):
+    status, code, title = 405, "method_not_allowed", "This address does not take that method"
+
+
+class NotReady(RequestError):
+    status, code, title = 409, "not_ready", "There is no picture yet"
+
+
+class SessionExpired(RequestError):
+    status, code, title = 410, "session_expired", "The session has expired"
+
+
+class FileTooLarge(RequestError):
+    status, code, title = 413, "file_too_large", "A file is too large"
+
+
+class BodyTooLarge(RequestError):
+    status, code, title = 413, "body_too_large", "The request is too large"
+
+
+class UnsupportedMediaType(RequestError):
+    status, code, title = 415, "unsupported_media_type", "This kind of content is not taken"
+
+
+class ValidationFailed(RequestError):
+    status, code, title = 422, "validation_failed", "A field has a value that is not taken"
+
+
+class UserTokenInvalid(RequestError):
+    status, code, title = 422, "user_token_invalid", "The owner's token is not well formed"
+
+
+class FileMissing(RequestError):
+    status, code, title = 422, "file_missing", "A picture is missing"
+
+
+class FileEmpty(RequestError):
+    status, code, title = 422, "file_empty", "A file is empty"
+
+
+class ImageInvalid(RequestError):
+    status, code, title = 422, "image_invalid", "A picture could not be read"
+
+
+class ImageDimensions(RequestError):
+    status, code, title = 422, "image_dimensions", "A picture has too many or too few pixels"
+
+
+class EngineUnknown(RequestError):
+    status, code, title = 422, "engine_unknown", "There is no such engine here"
+
+
+class GarmentUnknown(RequestError):
+    status, code, title = 422, "garment_unknown", "There is no such garment in the catalogue"
+
+
+class RateLimited(RequestError):
+    status, code, title = 429, "rate_limited", "Too many requests"
+
+    def __init__(self, detail: str = "", *, retry_after_s: int = 60) -> None:
+        super().__init__(detail)
+        self.retry_after_s = retry_after_s
+
+
+# --- what the service lacks for the moment --------------------------------------------------
+
+
+class ServiceError(TryOnError):
+    """`retry_after_s` is what `Retry-After` says, in whole seconds."""
+
     status, code, title = 503, "unavailable", "The service is not available for a moment"
+    retry_after_s = 5
+
+
+class DatabaseUnavailable(ServiceError):
+    pass
+
+
+class StorageUnavailable(ServiceError):
+    pass
+
+
+class StorageFull(ServiceError):
+    status, code, title = 507, "storage_full", "There is no room left to store the pictures"
+    retry_after_s = 60
+
+
+class EngineUnavailable(ServiceError):
+    status, code, title = 503, "engine_unavailable", "The engine is not available"
+    retry_after_s = 30
+
+
+class QueueFull(ServiceError):
+    status, code, title = 503, "queue_full", "Too many sessions are waiting"
+    retry_after_s = 30
+
+
+# --- how a session fails --------------------------------------------------------------------
+
+
+class FailureCode(StrEnum):
+    """Why a session failed. The sentence beside each is for the shopper."""
+
+    sentence: str
+
+    def __new__(cls, code: str, sentence: str) -> FailureCode:
+        member = str.__new__(cls, code)
+        member._value_ = code
+        member.sentence = sentence
+        return member
+
+    NO_PERSON = (
+        "no_person",
+        "No person was found. Use a photo that shows one person, from the front.",
+    )
+    SEVERAL_PEOPLE = (
+        "several_people",
+        "There is more than one person. Use a photo of one person alone.",
+    )
+    PERSON_FROM_BEHIND = (
+        "person_from_behind",
+        "The person is seen from behind. Use a photo from the front.",
+    )
+    BODY_OUT_OF_FRAME = (
+        "body_out_of_frame",
+        "Too little of the body is in the photo. Step back until the garment's place shows.",
+    )
+    IMAGE_TOO_SMALL = (
+        "image_too_small",
+        "The person is too small in the photo. Come closer or use a larger photo.",
+    )
+    GARMENT_NOT_FOUND = (
+        "garment_not_found",
+        "No garment was found. Use a picture of one garment, laid flat and whole.",
+    )
+    GARMENT_BACKGROUND = (
+        "garment_background",
+        "The garment cannot be told from its background. Use a plain, different ground.",
+    )
+    GARMENT_UNSUPPORTED = (
+        "garment_unsupported",
+        "This kind of garment cannot be tried on here yet.",
+    )
+    ENGINE_TIMEOUT = (
+        "engine_timeout",
+        "Making the picture took too long and was stopped. Please try again.",
+    )
+    ENGINE_OUT_OF_MEMORY = (
+        "engine_out_of_memory",
+        "Making the picture needed too much memory. Please try a smaller photo.",
+    )
+    ENGINE_ERROR = (
+        "engine_error",
+        "The picture could not be made. Please try again, or with another photo.",
+    )
+    WORKER_LOST = (
+        "worker_lost",
+        "The work was interrupted several times. Please try again.",
+    )
+    MODEL_ERROR = (
+        "model_error",
+        "The model could not make a picture this time. Please try again.",
+    )
+
+
+class EngineError(TryOnError):
+    """A run that failed.
+
+    code: what the session's `error_code` becomes.
+    detail: the sentence for the shopper; the code's own where left out.
+    log: what an operator should know; never shown to the shopper, holds nothing personal.
+    retryable: another attempt may work (a provider was away); a refusal or a crash is final.
+    stage: the stage that failed, where known.
+    """
+
+    def __init__(
+        self,
+        code: FailureCode | str,
+        detail: str = "",
+        *,
+        log: str = "",
+        retryable: bool = False,
+        stage: str | None = None,
+    ) -> None:
+        self.failure = FailureCode(code)
+        super().__init__(detail or self.failure.sentence)
+        self.log = log
+        self.retryable = retryable
+        self.stage = stage
+
+
+class RunCancelled(TryOnError):
+    """The session is gone or belongs to another attempt: stop, quietly."""
+
+    title = "The run was cancelled"

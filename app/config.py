@@ -1,0 +1,182 @@
+"""Settings: environment variables, or `.env` beside the code; the environment wins.
+
+Code receives values from here through `runtime`; it does not reach for settings itself.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import secrets
+from functools import cached_property
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import BeforeValidator, Field, SecretStr, ValidationError, field_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+from app.errors import SettingsError
+
+ROOT = Path(__file__).resolve().parent.parent
+"""Relative paths are resolved against this, never against the working folder."""
+
+MIN_SECRET_CHARACTERS = 16
+
+
+def _split(value: object) -> object:
+    if isinstance(value, str):
+        return tuple(part.strip() for part in value.split(",") if part.strip())
+    return value
+
+
+def _from_root(value: Path) -> Path:
+    return value if value.is_absolute() else ROOT / value
+
+
+Words = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split)]
+
+_RATE = re.compile(r"^\s*\d+\s*(/|per)\s*\d*\s*(second|minute|hour|day)s?\s*$", re.IGNORECASE)
+
+
+class Settings(BaseSettings):
+    model_config = SettingsConfigDict(
+        env_file=ROOT / ".env", env_ignore_empty=True, extra="ignore", frozen=True
+    )
+
+    host: str = "127.0.0.1"
+    port: Annotated[int, Field(ge=0, le=65535)] = 8000
+
+    database_url: SecretStr | None = None
+    database_pool_size: Annotated[int, Field(ge=1, le=100)] = 10
+    data_dir: Path = Path(".data")
+    storage: str = "uploads"
+    secret_key: SecretStr | None = None
+
+    engine: str = "mock"
+    engines: Words = ("mock",)
+    engine_timeout: Annotated[float, Field(gt=0)] = 60
+    engine_memory_mb: Annotated[int, Field(ge=64)] = 2048
+    mock_seconds: Annotated[float, Field(ge=0)] = 3
+    mock_failure_rate: Annotated[float, Field(ge=0, le=1)] = 0.1
+    mock_faults: Words = ()
+
+    worker_concurrency: Annotated[int, Field(ge=0, le=64)] = 1
+    lease_seconds: Annotated[float, Field(ge=0.5)] = 30
+    max_attempts: Annotated[int, Field(ge=1, le=100)] = 3
+    queue_limit: Annotated[int, Field(ge=1)] = 1000
+
+    retention_hours: Annotated[float, Field(gt=0)] = 24
+    purge_interval_minutes: Annotated[float, Field(gt=0)] = 60
+
+    max_file_mb: Annotated[float, Field(gt=0, le=100)] = 10
+    max_megapixels: Annotated[float, Field(gt=0, le=100)] = 25
+
+    rate_limit_enabled: bool = True
+    rate_limit_create: str = "10/minute"
+    rate_limit_other: str = "120/minute"
+    trusted_proxies: Words = ()
+    cors_origins: Words = ("http://localhost:3000",)
+
+    log_format: Literal["console", "json"] = "console"
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+    metrics_token: SecretStr | None = None
+
+    @field_validator("data_dir")
+    @classmethod
+    def _absolute(cls, value: Path) -> Path:
+        return _from_root(value)
+
+    @field_validator("log_format", "log_level", mode="before")
+    @classmethod
+    def _lower(cls, value: object) -> object:
+        return value.lower() if isinstance(value, str) else value
+
+    @field_validator("rate_limit_create", "rate_limit_other")
+    @classmethod
+    def _readable_rate(cls, value: str) -> str:
+        if not _RATE.match(value):
+            raise ValueError(f'"{value}" is no rate; write it like 10/minute')
+        return value
+
+    @field_validator("storage")
+    @classmethod
+    def _known_storage(cls, value: str) -> str:
+        if "://" in value:
+            raise ValueError("only a folder can be used; s3:// and the like are not supported yet")
+        return value
+
+    @property
+    def storage_folder(self) -> Path:
+        return _from_root(Path(self.storage))
+
+    @property
+    def max_file_bytes(self) -> int:
+        return int(self.max_file_mb * 1024 * 1024)
+
+    @cached_property
+    def sqlalchemy_url(self) -> str | None:
+        """`DATABASE_URL` with the driver written into it, or None for the embedded database."""
+        if self.database_url is None:
+            return None
+        return with_driver(self.database_url.get_secret_value())
+
+    @cached_property
+    def secrets(self) -> tuple[str, ...]:
+        """The secrets, the present one first; made once in `DATA_DIR` where none is set."""
+        if self.secret_key is not None:
+            parts = self.secret_key.get_secret_value().split(",")
+            values = tuple(part.strip() for part in parts if part.strip())
+        elif self.database_url is not None:
+            raise SettingsError(
+                "SECRET_KEY is not set. With DATABASE_URL every process needs the same one: "
+                "set it to 32 random bytes, as `openssl rand -base64 32` prints them."
+            )
+        else:
+            values = (_kept_secret(self.data_dir),)
+        if not values or min(map(len, values)) < MIN_SECRET_CHARACTERS:
+            raise SettingsError(
+                f"SECRET_KEY is too short: use at least {MIN_SECRET_CHARACTERS} characters."
+            )
+        return values
+
+
+def load_settings(**overrides: object) -> Settings:
+    """Read the settings; raises SettingsError with one sentence for each that is wrong."""
+    try:
+        return Settings(**overrides)  # type: ignore[arg-type]
+    except ValidationError as exc:
+        # Never the value: it may be a secret.
+        lines = [f"{'.'.join(map(str, e['loc'])).upper()}: {e['msg']}" for e in exc.errors()]
+        raise SettingsError("; ".join(lines)) from None
+
+
+def with_driver(url: str) -> str:
+    """Any common spelling of a PostgreSQL URL, for psycopg2.
+
+    A bare `postgresql://` means another driver since SQLAlchemy 2.1, and `postgres://` none.
+    """
+    scheme, separator, rest = url.strip().partition("://")
+    if not separator or scheme.split("+")[0].lower() not in ("postgres", "postgresql", "pgsql"):
+        raise SettingsError(
+            "DATABASE_URL must be a PostgreSQL URL, like postgresql://user:password@host/name."
+        )
+    return f"postgresql+psycopg2://{rest}"
+
+
+def _kept_secret(folder: Path) -> str:
+    """The secret of an installation that was given none: made once, readable by its owner only."""
+    file = folder / "secret_key"
+    folder.mkdir(parents=True, exist_ok=True)
+    draft = folder / f".secret_key.{os.getpid()}.{secrets.token_hex(4)}"
+    if not file.exists():
+        with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as out:
+            out.write(secrets.token_urlsafe(32))
+            out.flush()
+            os.fsync(out.fileno())
+        try:
+            os.link(draft, file)  # fails if another process was first: then its secret counts
+        except FileExistsError:
+            pass
+        finally:
+            draft.unlink()
+    return file.read_text().strip()

@@ -1,0 +1,92 @@
+"""Keys derived from the one secret: owners' hashes, signed picture URLs, clients' hashes.
+
+Each purpose has a key of its own (HKDF-SHA256, RFC 5869), so that nothing made for one purpose is
+valid for another. With several secrets the first signs and all of them verify: that is rotation.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import hmac
+from collections.abc import Sequence
+from datetime import datetime
+from uuid import UUID
+
+_DIGEST = hashlib.sha256
+
+# Expiry is rounded up to steps, so that a polled body and its ETag stay the same for a while.
+URL_STEP_S = 150
+URL_LIFE_S = 300
+
+
+def hkdf_sha256(secret: bytes, *, info: bytes) -> bytes:
+    """Derive 32 bytes for one purpose. Source: RFC 5869 with an empty salt, one output block."""
+    pseudorandom_key = hmac.digest(bytes(32), secret, "sha256")
+    return hmac.digest(pseudorandom_key, info + b"\x01", "sha256")
+
+
+class Keyring:
+    """All keyed functions of the service.
+
+    secrets: at least one; the first is used for what is new, every one for what is checked.
+    """
+
+    def __init__(self, secrets: Sequence[str]) -> None:
+        if not secrets:
+            raise ValueError("a keyring needs at least one secret")
+        self._keys = {
+            purpose: [
+                hkdf_sha256(secret.encode(), info=b"tryonai " + purpose) for secret in secrets
+            ]
+            for purpose in (b"owner", b"url", b"client")
+        }
+
+    def owner(self, token: str) -> str:
+        """What is stored instead of a user token: 64 hex digits."""
+        return self.owners(token)[0]
+
+    def owners(self, token: str) -> tuple[str, ...]:
+        """Every value that a row of this token may carry, the present secret's first."""
+        return tuple(
+            hmac.new(key, token.encode(), _DIGEST).hexdigest() for key in self._keys[b"owner"]
+        )
+
+    def client(self, address: str) -> str:
+        """Eight digits that stand for an address in a log: the same for a day's lines, not reversible
+        without the secret."""
+        number = int.from_bytes(
+            hmac.digest(self._keys[b"client"][0], address.encode(), "sha256")[:8]
+        )
+        return f"{number % 10**8:08d}"
+
+    def sign_url(self, session_id: UUID, picture: str, *, now: datetime) -> str:
+        """The query that lets an `<img>` load one picture for 5 to 7.5 minutes."""
+        soonest = now.timestamp() + URL_LIFE_S
+        expires = -int(-soonest // URL_STEP_S) * URL_STEP_S
+        signature = self._url_signatures(session_id, picture, expires)[0]
+        return f"expires={expires}&signature={signature}"
+
+    def verify_url(
+        self, session_id: UUID, picture: str, *, expires: str, signature: str, now: datetime
+    ) -> bool:
+        """Whether this query was made by `sign_url` for this very picture and still holds."""
+        if not (expires.isascii() and expires.isdigit() and len(expires) < 16):
+            return False
+        wanted = self._url_signatures(session_id, picture, int(expires))
+        # No early exit: every key is compared, in constant time each.
+        matches = [hmac.compare_digest(one, signature.encode()) for one in map(str.encode, wanted)]
+        return any(matches) and now.timestamp() < int(expires)
+
+    def _url_signatures(self, session_id: UUID, picture: str, expires: int) -> list[str]:
+        message = f"{session_id}/{picture}/{expires}".encode()
+        return [
+            base64.urlsafe_b64encode(hmac.digest(key, message, "sha256")).decode().rstrip("=")
+            for key in self._keys[b"url"]
+        ]
+
+
+def same_owner(stored: str, owners: Sequence[str]) -> bool:
+    """Whether a row's owner is one of these, in a time that does not tell how far they agree."""
+    matches = [hmac.compare_digest(stored.encode(), owner.encode()) for owner in owners]
+    return any(matches)
