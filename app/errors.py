@@ -13,6 +13,7 @@ says what to change, with the numbers; it holds no path, key, token or stack tra
 from __future__ import annotations
 
 from enum import StrEnum
+from types import MappingProxyType
 
 
 class TryOnError(Exception):
@@ -165,68 +166,60 @@ class QueueFull(ServiceError):
 
 
 class FailureCode(StrEnum):
-    """Why a session failed. The sentence beside each is for the shopper."""
+    """Why a session failed; `SENTENCES` says it to the shopper."""
 
-    sentence: str
+    NO_PERSON = "no_person"
+    SEVERAL_PEOPLE = "several_people"
+    PERSON_FROM_BEHIND = "person_from_behind"
+    BODY_OUT_OF_FRAME = "body_out_of_frame"
+    IMAGE_TOO_SMALL = "image_too_small"
+    GARMENT_NOT_FOUND = "garment_not_found"
+    GARMENT_BACKGROUND = "garment_background"
+    GARMENT_UNSUPPORTED = "garment_unsupported"
+    ENGINE_TIMEOUT = "engine_timeout"
+    ENGINE_OUT_OF_MEMORY = "engine_out_of_memory"
+    ENGINE_ERROR = "engine_error"
+    WORKER_LOST = "worker_lost"
+    MODEL_ERROR = "model_error"
 
-    def __new__(cls, code: str, sentence: str) -> FailureCode:
-        member = str.__new__(cls, code)
-        member._value_ = code
-        member.sentence = sentence
-        return member
 
-    NO_PERSON = (
-        "no_person",
-        "No person was found. Use a photo that shows one person, from the front.",
-    )
-    SEVERAL_PEOPLE = (
-        "several_people",
-        "There is more than one person. Use a photo of one person alone.",
-    )
-    PERSON_FROM_BEHIND = (
-        "person_from_behind",
-        "The person is seen from behind. Use a photo from the front.",
-    )
-    BODY_OUT_OF_FRAME = (
-        "body_out_of_frame",
-        "Too little of the body is in the photo. Step back until the garment's place shows.",
-    )
-    IMAGE_TOO_SMALL = (
-        "image_too_small",
-        "The person is too small in the photo. Come closer or use a larger photo.",
-    )
-    GARMENT_NOT_FOUND = (
-        "garment_not_found",
-        "No garment was found. Use a picture of one garment, laid flat and whole.",
-    )
-    GARMENT_BACKGROUND = (
-        "garment_background",
-        "The garment cannot be told from its background. Use a plain, different ground.",
-    )
-    GARMENT_UNSUPPORTED = (
-        "garment_unsupported",
-        "This kind of garment cannot be tried on here yet.",
-    )
-    ENGINE_TIMEOUT = (
-        "engine_timeout",
-        "Making the picture took too long and was stopped. Please try again.",
-    )
-    ENGINE_OUT_OF_MEMORY = (
-        "engine_out_of_memory",
-        "Making the picture needed too much memory. Please try a smaller photo.",
-    )
-    ENGINE_ERROR = (
-        "engine_error",
-        "The picture could not be made. Please try again, or with another photo.",
-    )
-    WORKER_LOST = (
-        "worker_lost",
-        "The work was interrupted several times. Please try again.",
-    )
-    MODEL_ERROR = (
-        "model_error",
-        "The model could not make a picture this time. Please try again.",
-    )
+SENTENCES = MappingProxyType(
+    {
+        FailureCode.NO_PERSON: (
+            "No person was found. Use a photo that shows one person, from the front."
+        ),
+        FailureCode.SEVERAL_PEOPLE: (
+            "There is more than one person. Use a photo of one person alone."
+        ),
+        FailureCode.PERSON_FROM_BEHIND: (
+            "The person is seen from behind. Use a photo from the front."
+        ),
+        FailureCode.BODY_OUT_OF_FRAME: (
+            "Too little of the body is in the photo. Step back until the garment's place shows."
+        ),
+        FailureCode.IMAGE_TOO_SMALL: (
+            "The person is too small in the photo. Come closer or use a larger photo."
+        ),
+        FailureCode.GARMENT_NOT_FOUND: (
+            "No garment was found. Use a picture of one garment, laid flat and whole."
+        ),
+        FailureCode.GARMENT_BACKGROUND: (
+            "The garment cannot be told from its background. Use a plain, different ground."
+        ),
+        FailureCode.GARMENT_UNSUPPORTED: "This kind of garment cannot be tried on here yet.",
+        FailureCode.ENGINE_TIMEOUT: (
+            "Making the picture took too long and was stopped. Please try again."
+        ),
+        FailureCode.ENGINE_OUT_OF_MEMORY: (
+            "Making the picture needed too much memory. Please try a smaller photo."
+        ),
+        FailureCode.ENGINE_ERROR: (
+            "The picture could not be made. Please try again, or with another photo."
+        ),
+        FailureCode.WORKER_LOST: "The work was interrupted several times. Please try again.",
+        FailureCode.MODEL_ERROR: "The model could not make a picture this time. Please try again.",
+    }
+)
 
 
 class EngineError(TryOnError):
@@ -249,7 +242,7 @@ class EngineError(TryOnError):
         stage: str | None = None,
     ) -> None:
         self.failure = FailureCode(code)
-        super().__init__(detail or self.failure.sentence)
+        super().__init__(detail or SENTENCES[self.failure])
         self.log = log
         self.retryable = retryable
         self.stage = stage
