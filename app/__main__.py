@@ -1,0 +1,207 @@
+"""The command line: `python -m app serve | worker | purge | init-db | doctor`.
+
+Exit status: 0 done, 1 failed with a sentence that says what to change, 2 wrong usage.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import signal
+import socket
+import sys
+import threading
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
+
+from pydantic import SecretStr
+
+from app import __version__, logs
+from app.config import Settings, load_settings
+from app.errors import TryOnError
+
+if TYPE_CHECKING:
+    from app.runtime import Runtime
+    from app.schemas import Part
+
+# What a client may take for an answer that is under way when the server ends.
+CLOSE_CONNECTIONS_S = 3
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    options = _parser().parse_args(arguments)
+    command: Callable[[Settings, argparse.Namespace], int] = options.command
+    try:
+        settings = load_settings()
+        logs.configure(style=settings.log_format, level=settings.log_level)
+        return command(settings, options)
+    except TryOnError as exc:
+        print(f"tryonai: {exc.detail}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        return 130
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m app", description="Self-hosted virtual try-on")
+    parser.add_argument("--version", action="version", version=__version__)
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    def add(name: str, command: Callable[..., int], text: str) -> argparse.ArgumentParser:
+        one = commands.add_parser(name, help=text, description=text)
+        one.set_defaults(command=command)
+        return one
+
+    serving = add("serve", serve, "start the server, with its worker and its database")
+    serving.add_argument("--host", help="instead of HOST")
+    serving.add_argument("--port", type=int, help="instead of PORT; 0 takes any free one")
+    working = add("worker", work, "work off sessions, without answering HTTP")
+    working.add_argument("--concurrency", type=int, help="instead of WORKER_CONCURRENCY")
+    purging = add("purge", purge, "erase what has expired, once; for cron")
+    purging.add_argument("--sweep", action="store_true", help="also make files and rows agree")
+    add("init-db", init_db, "prepare the database; may be run again")
+    doctoring = add("doctor", doctor, "check every part and say what to do")
+    doctoring.add_argument("--json", action="store_true", help="print what is in force as JSON")
+    return parser
+
+
+def serve(settings: Settings, options: argparse.Namespace) -> int:
+    """Answer HTTP until SIGTERM or Ctrl-C; then finish or release what is in work."""
+    import uvicorn
+
+    from app.main import create_app
+
+    host = options.host or settings.host
+    port = settings.port if options.port is None else options.port
+    listener = _listen(host, port)
+
+    class Server(uvicorn.Server):
+        async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+            await super().startup(sockets)
+            if self.started:
+                _print_addresses(host, listener.getsockname()[1])
+
+    config = uvicorn.Config(
+        create_app(settings),
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        # Whose word counts for the client's address is TRUSTED_PROXIES's business alone.
+        proxy_headers=False,
+        timeout_graceful_shutdown=CLOSE_CONNECTIONS_S,
+    )
+    server = Server(config)
+    with listener:
+        server.run(sockets=[listener])
+    return 0 if server.started else 1
+
+
+def work(settings: Settings, options: argparse.Namespace) -> int:
+    """Work until SIGTERM or Ctrl-C."""
+    from app.runtime import serving
+
+    concurrency = options.concurrency or max(1, settings.worker_concurrency)
+    ended = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: ended.set())
+    with serving(settings, concurrency=concurrency):
+        print(f"Working with {concurrency} slot(s); Ctrl-C ends.", flush=True)
+        ended.wait()
+    return 0
+
+
+def purge(settings: Settings, options: argparse.Namespace) -> int:
+    """Exit status 1 when something could not be erased."""
+    from app.runtime import open_runtime
+    from app.services import cleanup
+
+    with open_runtime(settings) as runtime:
+        runtime.prepare()
+        report = cleanup.purge(runtime.db, runtime.storage, on_progress=_progress("erased"))
+        if not report.ran:
+            print("Another process is purging already.")
+        print(f"sessions erased: {report.sessions}, not erased: {report.failed}")
+        if options.sweep:
+            swept = cleanup.sweep(runtime.db, runtime.storage)
+            print(f"files without a row: {swept.files}, rows without files: {swept.rows}")
+    return 1 if report.failed else 0
+
+
+def init_db(settings: Settings, _: argparse.Namespace) -> int:
+    from app.runtime import open_runtime
+
+    with open_runtime(settings) as runtime:
+        runtime.prepare()
+    print("The database is ready.")
+    return 0
+
+
+def doctor(settings: Settings, options: argparse.Namespace) -> int:
+    """Exit status 1 when a part is not as it should be."""
+    from app import checks
+    from app.runtime import open_runtime
+
+    with open_runtime(settings) as runtime:
+        runtime.prepare()
+        parts = checks.examine(runtime).parts
+        parts |= {"disk": checks.disk(runtime), "clock": checks.clock(runtime)}
+        parts["engine"] = checks.try_engine(runtime)
+        if options.json:
+            print(json.dumps(_in_force(settings, runtime, parts), indent=2))
+        else:
+            for name, part in parts.items():
+                print(f"{name:<10} {part.status:<12} {part.detail or ''}".rstrip())
+    return 0 if all(part.status == "ok" for part in parts.values()) else 1
+
+
+def _in_force(settings: Settings, runtime: Runtime, parts: dict[str, Part]) -> dict[str, object]:
+    values: dict[str, object] = {
+        name.upper(): "***" if isinstance(value, SecretStr) else value
+        for name, value in settings.model_dump().items()
+    }
+    if runtime.embedded is not None:
+        values["DATABASE_URL"] = runtime.url
+    return {
+        "version": __version__,
+        "settings": json.loads(json.dumps(values, default=str)),
+        "parts": {name: part.model_dump(exclude_none=True) for name, part in parts.items()},
+    }
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    """Take the port before anything is started, so that a taken one is one clear sentence."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        if sys.platform != "win32":  # there it would let two servers share the port
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind((host, port))
+    except OSError as exc:
+        listener.close()
+        raise TryOnError(
+            f"Cannot listen on {host}:{port} ({exc.strerror}). Set HOST or PORT, "
+            "or end the program that uses it."
+        ) from exc
+    return listener
+
+
+def _print_addresses(host: str, port: int) -> None:
+    shown = {"0.0.0.0": "localhost", "::": "localhost"}.get(host, host)  # noqa: S104
+    base = f"http://[{shown}]:{port}" if ":" in shown else f"http://{shown}:{port}"
+    print(
+        f"TryOnAI {__version__} is ready.\n"
+        f"  page    {base}/\n  API     {base}/api/docs\n  health  {base}/api/health\n"
+        "Ctrl-C ends it.",
+        flush=True,
+    )
+
+
+def _progress(verb: str) -> Callable[[int], None]:
+    """Counts on a terminal; a pipe gets only the result."""
+    if not sys.stderr.isatty():
+        return lambda _: None
+    return lambda count: print(f"\r{verb}: {count}", end="", file=sys.stderr, flush=True)
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,147 @@
+"""How each part is, for the health page and for `doctor`."""
+
+from __future__ import annotations
+
+import shutil
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+
+from sqlalchemy import func, select
+
+from app import __version__, crud
+from app.engines.process import EngineProcess
+from app.errors import EngineUnavailable, StorageFull, TryOnError
+from app.problems import of_exception
+from app.runtime import Runtime
+from app.schemas import Health, Part
+
+OK = Part(status="ok")
+
+# Below this a few uploads may fill the disk.
+LOW_DISK_BYTES = 500 * 1024 * 1024
+# Beyond this, signed addresses live visibly shorter or longer than they should.
+CLOCK_S = 30.0
+
+
+def examine(rt: Runtime) -> Health:
+    """The state of every part; `unavailable` only without database or storage."""
+    queue = _queue(rt)
+    parts = {
+        "database": _part(lambda: _check_database(rt)),
+        "storage": _part(rt.storage.check),
+        "queue": queue if isinstance(queue, Part) else OK,
+        "worker": _part(lambda: _check_worker(rt)),
+        "engine": _engine(rt),
+    }
+    vital = {parts["database"].status, parts["storage"].status}
+    every = {part.status for part in parts.values()}
+    counts = queue if isinstance(queue, crud.Queue) else None
+    return Health(
+        status="unavailable" if "unavailable" in vital else "ok" if every == {"ok"} else "degraded",
+        version=__version__,
+        parts=parts,
+        waiting=counts.waiting if counts else None,
+        processing=counts.processing if counts else None,
+    )
+
+
+def disk(rt: Runtime) -> Part:
+    """Room on the disk of the pictures, and of the embedded database."""
+    folders = [rt.settings.storage_folder, rt.settings.data_dir]
+    free = min(shutil.disk_usage(_existing(folder)).free for folder in folders)
+    if free < LOW_DISK_BYTES:
+        return Part(status="degraded", detail=f"{free // 2**20} MiB are free: make room.")
+    return OK
+
+
+def try_engine(rt: Runtime) -> Part:
+    """Make the default engine ready, in a child process of its own."""
+    spec = rt.engines[rt.default_engine].spec
+    process = EngineProcess(spec, memory_mb=rt.settings.engine_memory_mb)
+    try:
+        process.start()
+    except EngineUnavailable as exc:
+        return Part(status="degraded", detail=f"{spec.name}: {exc.detail}")
+    finally:
+        process.close()
+    return OK
+
+
+def clock(rt: Runtime) -> Part:
+    """This host's clock beside the database's, which counts."""
+    with rt.reads() as tx:
+        began = time.monotonic()
+        now = tx.scalar(select(func.clock_timestamp()))
+        trip_s = time.monotonic() - began
+    assert isinstance(now, datetime)
+    apart = abs((datetime.now(UTC) - now).total_seconds()) - trip_s
+    if apart > CLOCK_S:
+        return Part(
+            status="degraded",
+            detail=f"The clocks of this host and the database are {apart:.0f} s apart: set them.",
+        )
+    return OK
+
+
+def _part(check: Callable[[], Part | None]) -> Part:
+    try:
+        return check() or OK
+    except Exception as exc:
+        error = of_exception(exc)
+        if error is None:
+            raise
+        return _trouble(error)
+
+
+def _trouble(error: TryOnError) -> Part:
+    # A full disk still serves what it has.
+    status = "degraded" if isinstance(error, StorageFull) else "unavailable"
+    return Part.model_validate({"status": status, "detail": error.detail})
+
+
+def _check_database(rt: Runtime) -> None:
+    with rt.reads() as tx:
+        tx.scalar(select(1))
+    rt.check_prepared()
+
+
+def _queue(rt: Runtime) -> crud.Queue | Part:
+    try:
+        with rt.reads() as tx:
+            counts = crud.queue(tx)
+    except Exception as exc:
+        error = of_exception(exc)
+        if error is None:
+            raise
+        return Part(status="degraded", detail=error.detail)
+    if counts.waiting >= rt.settings.queue_limit:
+        return Part(status="degraded", detail=f"{counts.waiting} sessions wait: add workers.")
+    return counts
+
+
+def _check_worker(rt: Runtime) -> Part:
+    if rt.worker is not None and rt.worker.alive:
+        return OK
+    with rt.reads() as tx:
+        if crud.workers(tx):
+            return OK
+    return Part(
+        status="degraded",
+        detail="No worker is running: start one with `python -m app worker`, "
+        "or set WORKER_CONCURRENCY above 0.",
+    )
+
+
+def _engine(rt: Runtime) -> Part:
+    trouble = rt.worker.engine_trouble if rt.worker is not None else {}
+    if trouble:
+        text = "; ".join(f"{name}: {reason}" for name, reason in trouble.items())
+        return Part(status="degraded", detail=text)
+    return OK
+
+
+def _existing(folder: Path) -> Path:
+    """The folder, or the nearest one above it that there is."""
+    return next(path for path in (folder, *folder.parents) if path.exists())

@@ -1,0 +1,396 @@
+"""Every query. Functions take a Session first, return rows, and never commit.
+
+Instants are the database's `now()`. A session is *live* until `expires_at`; afterwards only the
+functions of the erasure touch it, so what is expired is gone for everybody at once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any, NamedTuple
+from uuid import UUID
+
+from sqlalchemy import Interval, delete, func, literal, select, text, tuple_, update
+from sqlalchemy.orm import Session
+from sqlalchemy.sql.elements import ColumnElement
+
+from app.models import TryOnSession
+from app.states import SOURCES, Status
+
+CHANNEL = "tryonai"
+"""The channel of NOTIFY; a payload reads `kind:session id`."""
+
+PRESENCE_LOCK = 727_001
+"""The first number of the shared advisory lock that a live worker process holds."""
+
+POSITION_LIMIT = 1000
+"""A queue position beyond this is not counted."""
+
+_live: ColumnElement[bool] = TryOnSession.expires_at > func.now()
+
+
+@dataclass(frozen=True)
+class NewSession:
+    """What `add_session` needs. `owner` is the keyed hash; keys are the storage's."""
+
+    id: UUID
+    owner: str
+    engine: str
+    options: dict[str, Any]
+    input_key: str
+    garment_key: str | None
+    retention: timedelta
+
+
+class Seen(NamedTuple):
+    """A row and the database's clock at the moment it was read."""
+
+    row: TryOnSession
+    now: datetime
+
+    @property
+    def expired(self) -> bool:
+        return self.row.expires_at <= self.now
+
+
+class Queue(NamedTuple):
+    """waiting, processing: numbers of live sessions. oldest_s: how long the first one waits."""
+
+    waiting: int
+    processing: int
+    oldest_s: float
+
+
+# --- writing --------------------------------------------------------------------------------
+
+
+def add_session(tx: Session, new: NewSession) -> TryOnSession:
+    row = TryOnSession(
+        id=new.id,
+        user_token=new.owner,
+        engine=new.engine,
+        options=new.options,
+        input_image_url=new.input_key,
+        garment_image_url=new.garment_key,
+        expires_at=func.now() + _interval(new.retention),
+    )
+    tx.add(row)
+    tx.flush()
+    tx.refresh(row)
+    return row
+
+
+def move(
+    tx: Session, session_id: UUID, to: Status, *, only_attempt: int | None = None, **values: Any
+) -> TryOnSession | None:
+    """Change a live session's state, if it is in a state from which that is allowed.
+
+    only_attempt: the attempt that the caller has claimed; another one's row is left alone.
+    values: further columns.
+
+    Returns the row, or None: somebody else was first, or it is erased.
+    """
+    change = update(TryOnSession).where(
+        TryOnSession.id == session_id, TryOnSession.status.in_(SOURCES[to]), _live
+    )
+    if only_attempt is not None:
+        change = change.where(TryOnSession.attempts == only_attempt)
+    change = change.values(status=to, updated_at=func.now(), **values).returning(TryOnSession)
+    return tx.scalar(change.execution_options(populate_existing=True))
+
+
+def claim(
+    tx: Session, *, worker: str, lease_s: float, engines: Collection[str]
+) -> TryOnSession | None:
+    """Take the session that has waited longest, for one of these engines, under a lease."""
+    waiting = (
+        select(TryOnSession.id)
+        .where(TryOnSession.status == Status.CREATED, _live, TryOnSession.engine.in_(engines))
+        .order_by(TryOnSession.created_at)
+        .limit(1)
+        .with_for_update(skip_locked=True)
+    )
+    session_id = tx.scalar(waiting)
+    if session_id is None:
+        return None
+    return move(
+        tx,
+        session_id,
+        Status.PROCESSING,
+        attempts=TryOnSession.attempts + 1,
+        claimed_by=worker,
+        lease_until=func.now() + _seconds(lease_s),
+        started_at=func.now(),
+        stage=None,
+        progress=0.0,
+    )
+
+
+def renew(
+    tx: Session,
+    session_id: UUID,
+    *,
+    attempt: int,
+    lease_s: float,
+    stage: str | None,
+    progress: float | None,
+) -> bool:
+    """Prolong the lease of a claimed session and note how far it is; False when it is not ours."""
+    renewed = tx.execute(
+        update(TryOnSession)
+        .where(
+            TryOnSession.id == session_id,
+            TryOnSession.status == Status.PROCESSING,
+            TryOnSession.attempts == attempt,
+            _live,
+        )
+        .values(
+            lease_until=func.now() + _seconds(lease_s),
+            updated_at=func.now(),
+            stage=stage,
+            progress=progress,
+        )
+        .returning(TryOnSession.id)
+    )
+    return renewed.first() is not None
+
+
+def put_back(tx: Session, session_id: UUID, *, attempt: int) -> TryOnSession | None:
+    """Let a claimed session wait again, for another attempt."""
+    return move(
+        tx,
+        session_id,
+        Status.CREATED,
+        only_attempt=attempt,
+        claimed_by=None,
+        lease_until=None,
+        started_at=None,
+        stage=None,
+        progress=None,
+    )
+
+
+def fail(
+    tx: Session, session_id: UUID, *, attempt: int, code: str, reason: str, stage: str | None = None
+) -> TryOnSession | None:
+    """End a claimed session without a picture. `reason` is for the shopper."""
+    values: dict[str, Any] = {} if stage is None else {"stage": stage}
+    return move(
+        tx,
+        session_id,
+        Status.FAILED,
+        only_attempt=attempt,
+        finished_at=func.now(),
+        lease_until=None,
+        error_code=code,
+        error_reason=reason,
+        **values,
+    )
+
+
+def complete(
+    tx: Session,
+    session_id: UUID,
+    *,
+    attempt: int,
+    output_key: str,
+    quality: float | None,
+    warnings: Sequence[dict[str, str]],
+    stage: str | None,
+) -> TryOnSession | None:
+    """End a claimed session with its picture, which is stored already."""
+    return move(
+        tx,
+        session_id,
+        Status.COMPLETED,
+        only_attempt=attempt,
+        finished_at=func.now(),
+        lease_until=None,
+        output_image_url=output_key,
+        quality=quality,
+        warnings=list(warnings),
+        stage=stage,
+        progress=1.0,
+    )
+
+
+def notify(tx: Session, kind: str, session_id: UUID) -> None:
+    """Tell every process, once this transaction is committed."""
+    tx.execute(select(func.pg_notify(CHANNEL, f"{kind}:{session_id}")))
+
+
+# --- reading --------------------------------------------------------------------------------
+
+
+def get_session(tx: Session, session_id: UUID) -> Seen | None:
+    found = tx.execute(
+        select(TryOnSession, func.now()).where(TryOnSession.id == session_id)
+    ).one_or_none()
+    return None if found is None else Seen(*found)
+
+
+def list_sessions(
+    tx: Session,
+    *,
+    owners: Collection[str],
+    limit: int,
+    before: tuple[datetime, UUID] | None = None,
+) -> list[Seen]:
+    """Live sessions of an owner, newest first, from the one after `before`."""
+    query = (
+        select(TryOnSession, func.now())
+        .where(TryOnSession.user_token.in_(owners), _live)
+        .order_by(TryOnSession.created_at.desc(), TryOnSession.id.desc())
+        .limit(limit)
+    )
+    if before is not None:
+        query = query.where(
+            tuple_(TryOnSession.created_at, TryOnSession.id) < tuple_(*map(literal, before))
+        )
+    return [Seen(*found) for found in tx.execute(query)]
+
+
+def queue_position(tx: Session, row: TryOnSession) -> int | None:
+    """1 for the next to be claimed; None for one that does not wait, or beyond POSITION_LIMIT."""
+    if row.status is not Status.CREATED:
+        return None
+    ahead = (
+        select(literal(1))
+        .where(
+            TryOnSession.status == Status.CREATED,
+            TryOnSession.created_at < row.created_at,
+            _live,
+        )
+        .limit(POSITION_LIMIT)
+        .subquery()
+    )
+    count = tx.scalar(select(func.count()).select_from(ahead)) or 0
+    return None if count >= POSITION_LIMIT else count + 1
+
+
+def waiting_at_least(tx: Session, limit: int) -> bool:
+    """Whether that many sessions wait; counts no further."""
+    waiting = (
+        select(literal(1))
+        .where(TryOnSession.status == Status.CREATED, _live)
+        .limit(limit)
+        .subquery()
+    )
+    return (tx.scalar(select(func.count()).select_from(waiting)) or 0) >= limit
+
+
+def queue(tx: Session) -> Queue:
+    oldest = func.extract("epoch", func.now() - func.min(TryOnSession.created_at))
+    rows = tx.execute(
+        select(TryOnSession.status, func.count(), oldest)
+        .where(TryOnSession.status.in_([Status.CREATED, Status.PROCESSING]), _live)
+        .group_by(TryOnSession.status)
+    )
+    found = {status: (count, float(age)) for status, count, age in rows}
+    waiting, oldest_s = found.get(Status.CREATED, (0, 0.0))
+    processing, _ = found.get(Status.PROCESSING, (0, 0.0))
+    return Queue(waiting, processing, oldest_s)
+
+
+def lost(tx: Session, *, limit: int) -> list[TryOnSession]:
+    """Claimed sessions whose lease ran out, locked for this transaction."""
+    query = (
+        select(TryOnSession)
+        .where(
+            TryOnSession.status == Status.PROCESSING, TryOnSession.lease_until <= func.now(), _live
+        )
+        .order_by(TryOnSession.lease_until)
+        .limit(limit)
+        .with_for_update(skip_locked=True)
+    )
+    return list(tx.scalars(query))
+
+
+def workers(tx: Session) -> int:
+    """How many worker processes are alive, on any host: each holds a shared lock."""
+    counted = text(
+        "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND granted"
+        " AND classid = :key AND database ="
+        " (SELECT oid FROM pg_database WHERE datname = current_database())"
+    )
+    return int(tx.scalar(counted, {"key": PRESENCE_LOCK}) or 0)
+
+
+# --- erasing --------------------------------------------------------------------------------
+
+
+def expire(tx: Session, session_ids: Collection[UUID]) -> list[UUID]:
+    """Make sessions invisible; returns those that there were, expired ones included."""
+    change = (
+        update(TryOnSession)
+        .where(TryOnSession.id.in_(session_ids))
+        .values(expires_at=func.least(TryOnSession.expires_at, func.now()))
+        .returning(TryOnSession.id)
+    )
+    return list(tx.scalars(change))
+
+
+def ids_of(tx: Session, *, owners: Collection[str], limit: int) -> list[UUID]:
+    """An owner's sessions, expired ones included."""
+    query = select(TryOnSession.id).where(TryOnSession.user_token.in_(owners)).limit(limit)
+    return list(tx.scalars(query))
+
+
+def expired(tx: Session, *, limit: int, skip: int = 0) -> list[UUID]:
+    """Sessions past their time, longest first, without the first `skip`."""
+    query = (
+        select(TryOnSession.id)
+        .where(TryOnSession.expires_at <= func.now())
+        .order_by(TryOnSession.expires_at, TryOnSession.id)
+        .offset(skip)
+        .limit(limit)
+    )
+    return list(tx.scalars(query))
+
+
+def remove(tx: Session, session_ids: Collection[UUID]) -> int:
+    """Delete the rows of expired sessions, whose files are gone already."""
+    gone = delete(TryOnSession).where(
+        TryOnSession.id.in_(session_ids), TryOnSession.expires_at <= func.now()
+    )
+    return len(list(tx.scalars(gone.returning(TryOnSession.id))))
+
+
+def existing(tx: Session, session_ids: Collection[UUID]) -> set[UUID]:
+    """Which of these have a row."""
+    return set(tx.scalars(select(TryOnSession.id).where(TryOnSession.id.in_(session_ids))))
+
+
+def pictures(
+    tx: Session, *, older_than: timedelta, after: UUID | None, limit: int
+) -> list[tuple[UUID, list[str]]]:
+    """Live sessions of some age in the order of their ids, each with its storage keys."""
+    query = (
+        select(TryOnSession)
+        .where(_live, TryOnSession.updated_at < func.now() - _interval(older_than))
+        .order_by(TryOnSession.id)
+        .limit(limit)
+    )
+    if after is not None:
+        query = query.where(TryOnSession.id > after)
+    return [
+        (
+            row.id,
+            [
+                key
+                for key in (row.input_image_url, row.garment_image_url, row.output_image_url)
+                if key is not None
+            ],
+        )
+        for row in tx.scalars(query)
+    ]
+
+
+def _seconds(count: float) -> ColumnElement[timedelta]:
+    return _interval(timedelta(seconds=count))
+
+
+def _interval(length: timedelta) -> ColumnElement[timedelta]:
+    return literal(length, Interval)

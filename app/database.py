@@ -1,0 +1,172 @@
+"""The database's frame: base class, naming convention, instants in UTC, and how it is opened."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from psycopg2 import errorcodes
+from sqlalchemy import TIMESTAMP, Dialect, Engine, MetaData, create_engine, text
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import DBAPIError, OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
+from sqlalchemy.orm import DeclarativeBase, Session, sessionmaker
+from sqlalchemy.types import TypeDecorator
+
+from app.errors import DatabaseUnavailable, SettingsError, StorageFull, TryOnError
+
+Db = sessionmaker[Session]
+
+MIGRATIONS = Path(__file__).resolve().parent.parent / "migrations"
+
+# Long enough for a commit on a busy laptop, short enough that a request is answered.
+CONNECT_TIMEOUT_S = 5
+POOL_TIMEOUT_S = 5
+STATEMENT_TIMEOUT_MS = 30_000
+
+_AUTOCOMMIT = {"isolation_level": "AUTOCOMMIT"}
+
+
+class UtcDateTime(TypeDecorator[datetime]):
+    """An aware instant, in UTC on both sides."""
+
+    impl = TIMESTAMP(timezone=True)
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        if value is not None and value.tzinfo is None:
+            raise ValueError("an instant needs a time zone")
+        return value
+
+    def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        return None if value is None else value.astimezone(UTC)
+
+
+class Base(DeclarativeBase):
+    metadata = MetaData(
+        naming_convention={
+            "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+            "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+            "ck": "ck_%(table_name)s_%(constraint_name)s",
+            "fk": "fk_%(table_name)s_%(column_0_N_name)s_%(referred_table_name)s",
+            "pk": "pk_%(table_name)s",
+        }
+    )
+
+
+def open_db(url: str, *, pool_size: int) -> Db:
+    """A session factory on a pooled engine; nothing is connected yet.
+
+    Rows stay readable after the commit, because a use case answers with what it has written.
+    """
+    engine = create_engine(
+        url,
+        pool_size=pool_size,
+        max_overflow=0,
+        pool_timeout=POOL_TIMEOUT_S,
+        pool_pre_ping=True,
+        pool_recycle=1800,
+        connect_args=connect_args(url),
+    )
+    return sessionmaker(engine, expire_on_commit=False)
+
+
+def reader(db: Db) -> Db:
+    """The same database and pool for single reads: without BEGIN and ROLLBACK around each."""
+    return sessionmaker(engine_of(db).execution_options(**_AUTOCOMMIT), expire_on_commit=False)
+
+
+def connect_args(url: str) -> dict[str, Any]:
+    """What each connection is opened with, the listening ones included.
+
+    A peer that vanished without a word (a pulled cable, a stopped host) is noticed after about
+    20 s by keepalives, and a sent statement without an answer after as long.
+    """
+    options = f"-c timezone=UTC -c statement_timeout={STATEMENT_TIMEOUT_MS}"
+    given = make_url(url).query.get("options")
+    return {
+        "connect_timeout": CONNECT_TIMEOUT_S,
+        "application_name": "tryonai",
+        "options": f"{given} {options}" if isinstance(given, str) else options,
+        "keepalives_idle": 10,
+        "keepalives_interval": 5,
+        "keepalives_count": 2,
+        "tcp_user_timeout": 20_000,
+    }
+
+
+def engine_of(db: Db) -> Engine:
+    engine = db.kw["bind"]
+    assert isinstance(engine, Engine)
+    return engine
+
+
+def translate(exc: Exception) -> TryOnError | None:
+    """What a database error means for the caller; None when it is a mistake of ours."""
+    if isinstance(exc, PoolTimeout):
+        return DatabaseUnavailable("All database connections are in use. Try again in a moment.")
+    if not isinstance(exc, DBAPIError):
+        return None
+    sqlstate = getattr(exc.orig, "pgcode", None)
+    if sqlstate == errorcodes.DISK_FULL:
+        return StorageFull("The database has no room left. Try again later.")
+    if sqlstate == errorcodes.UNDEFINED_TABLE:
+        return DatabaseUnavailable("The database is being prepared. Try again in a moment.")
+    away = sqlstate is None or sqlstate[:2] in _AWAY or sqlstate == errorcodes.QUERY_CANCELED
+    if exc.connection_invalidated or (isinstance(exc, OperationalError) and away):
+        return DatabaseUnavailable("The database is away. Try again in a moment.")
+    return None
+
+
+# Classes of SQLSTATE: connection exceptions, insufficient resources, operator intervention,
+# invalid authorisation (a server that is being set up), object in an unfit state, system errors.
+_AWAY = frozenset({"08", "53", "57", "28", "55", "58"})
+
+
+@contextmanager
+def advisory_lock(db: Db, key: int) -> Iterator[bool]:
+    """Whether this process holds the lock of that number, for as long as the block lasts.
+
+    On a connection of its own that is in no transaction: what is done under the lock may be slow.
+    The database lets go of it when the process dies.
+    """
+    with engine_of(db).connect().execution_options(**_AUTOCOMMIT) as connection:
+        held = bool(connection.scalar(text("SELECT pg_try_advisory_lock(:key)"), {"key": key}))
+        try:
+            yield held
+        finally:
+            if held:
+                connection.execute(text("SELECT pg_advisory_unlock(:key)"), {"key": key})
+
+
+MIGRATION_LOCK = 727_004
+
+
+def migrate(db: Db) -> None:
+    """Bring the schema up to date; any number of processes may do it at once.
+
+    Raises DatabaseUnavailable, or SettingsError when a newer version has been here before.
+    """
+    # Here, because only a start needs it and it takes a tenth of a second to import.
+    from alembic import command
+    from alembic.config import Config
+    from alembic.util import CommandError
+
+    config = Config()
+    config.set_main_option("script_location", str(MIGRATIONS))
+    try:
+        with engine_of(db).begin() as connection:
+            connection.execute(text("SET LOCAL statement_timeout = 0"))
+            connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": MIGRATION_LOCK})
+            config.attributes["connection"] = connection
+            command.upgrade(config, "head")
+    except CommandError as exc:
+        raise SettingsError(
+            "The database was prepared by another version of this program: use that version, "
+            f"or another database ({exc})."
+        ) from exc
+    except DBAPIError as exc:
+        raise translate(exc) or exc from exc

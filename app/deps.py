@@ -1,0 +1,57 @@
+"""FastAPI dependencies as annotated names.
+
+They are coroutines although they wait for nothing: a plain function would cost each request a trip
+to the thread pool.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from typing import Annotated, cast
+
+from fastapi import Depends, Header, Request
+
+from app.errors import UserTokenRequired
+from app.runtime import Runtime
+
+TOKEN_PATTERN = r"^[A-Za-z0-9._~-]{8,255}$"  # noqa: S105 - the shape of a token, not one
+_TOKEN = re.compile(TOKEN_PATTERN)
+
+
+async def runtime(request: Request) -> Runtime:
+    return cast("Runtime", request.app.state.runtime)
+
+
+Rt = Annotated[Runtime, Depends(runtime)]
+
+UserToken = Annotated[
+    str | None,
+    Header(
+        alias="X-User-Token",
+        description="The anonymous owner's token: 8–255 of `A–Z a–z 0–9 . _ ~ -`.",
+    ),
+]
+
+
+async def owners(rt: Rt, x_user_token: UserToken = None) -> Sequence[str]:
+    """Every value that this owner's rows may carry.
+
+    A token that no session can have is treated as one that has none: the answer tells nothing.
+    """
+    if not x_user_token:
+        raise UserTokenRequired("Send the header X-User-Token with the token of the create.")
+    return rt.keyring.owners(x_user_token)
+
+
+async def owners_or_none(rt: Rt, x_user_token: UserToken = None) -> Sequence[str] | None:
+    """The same where a signature in the address may stand for the token."""
+    return rt.keyring.owners(x_user_token) if x_user_token else None
+
+
+Owners = Annotated[Sequence[str], Depends(owners)]
+OwnersOrNone = Annotated[Sequence[str] | None, Depends(owners_or_none)]
+
+
+def is_token(text: str) -> bool:
+    return bool(_TOKEN.match(text))

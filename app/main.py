@@ -1,0 +1,150 @@
+"""The application: lifespan, middleware, routers, problems, documentation.
+
+`uvicorn app.main:app`, `python -m app serve`, or `cd app && python main.py`.
+"""
+
+from __future__ import annotations
+
+if __name__ == "__main__":
+    # Started as a file, Python looks for modules beside it; ours are one folder up.
+    import sys
+    from pathlib import Path
+
+    sys.path[0] = str(Path(__file__).resolve().parent.parent)
+    from app.__main__ import main
+
+    raise SystemExit(main(["serve"]))
+
+from collections.abc import AsyncIterator
+from contextlib import ExitStack, asynccontextmanager
+from pathlib import Path
+
+import fastapi_offline
+from fastapi import FastAPI
+from fastapi.openapi.docs import get_redoc_html, get_swagger_ui_html
+from fastapi.staticfiles import StaticFiles
+from starlette.concurrency import run_in_threadpool
+from starlette.middleware import Middleware
+from starlette.middleware.cors import CORSMiddleware
+from starlette.responses import HTMLResponse
+
+from app import __version__, logs, problems
+from app.config import Settings, load_settings
+from app.middleware.limits import Limits
+from app.middleware.logging import RequestLogging
+from app.routers import catalogue, health, tryon
+from app.runtime import serving
+from app.services.ratelimit import ClientAddress, RateLimiter
+from app.signing import Keyring
+
+MAX_FILES = 2
+MAX_FIELDS = 16
+MAX_FIELD_BYTES = 4096
+FORM_OVERHEAD_BYTES = 64 * 1024
+
+_DOCS_FILES = Path(fastapi_offline.__file__).parent / "static"
+_EXPOSED = [
+    "Location",
+    "Retry-After",
+    "ETag",
+    "Date",
+    "RateLimit",
+    "RateLimit-Policy",
+    "X-Request-ID",
+    "Idempotency-Replayed",
+    "Preference-Applied",
+]
+
+DESCRIPTION = """
+Self-hosted virtual try-on. Send a shopper's photo and a garment, get a session at once, poll it,
+and fetch the picture; after the time of `expires_at` everything is erased.
+
+Every error is `application/problem+json` with a `code` that never changes its meaning.
+"""
+
+
+def create_app(settings: Settings | None = None) -> FastAPI:
+    """The ASGI application; its parts start and stop with its lifespan."""
+    settings = settings or load_settings()
+    create_bytes = MAX_FILES * settings.max_file_bytes + FORM_OVERHEAD_BYTES
+    clients = ClientAddress(settings.trusted_proxies)
+    app = FastAPI(
+        title="TryOnAI",
+        version=__version__,
+        description=DESCRIPTION,
+        openapi_url="/api/openapi.json",
+        docs_url=None,
+        redoc_url=None,
+        lifespan=_lifespan(settings),
+        max_body_size=create_bytes,
+        form_limits={
+            "max_files": MAX_FILES,
+            "max_fields": MAX_FIELDS,
+            "max_part_size": MAX_FIELD_BYTES,
+        },
+        middleware=[
+            # Outermost, so that a page can read errors too.
+            Middleware(
+                CORSMiddleware,
+                allow_origins=settings.cors_origins,
+                allow_methods=["GET", "POST", "DELETE"],
+                allow_headers=["X-User-Token", "Idempotency-Key", "Prefer", "If-None-Match"],
+                expose_headers=_EXPOSED,
+            ),
+            Middleware(RequestLogging, keyring=Keyring(settings.secrets), clients=clients),
+            Middleware(Limits, limiter=_limiter(settings), create_bytes=create_bytes),
+        ],
+    )
+    problems.install(app)
+    for router in (tryon.router, catalogue.router, health.router):
+        app.include_router(router)
+    _add_documentation(app)
+    return app
+
+
+def _lifespan(settings: Settings):  # type: ignore[no-untyped-def]
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        logs.configure(style=settings.log_format, level=settings.log_level)
+        with ExitStack() as stack:
+            parts = serving(settings, concurrency=settings.worker_concurrency)
+            app.state.runtime = await run_in_threadpool(stack.enter_context, parts)
+            yield
+            await run_in_threadpool(stack.close)
+
+    return lifespan
+
+
+def _limiter(settings: Settings) -> RateLimiter | None:
+    if not settings.rate_limit_enabled:
+        return None
+    return RateLimiter(create=settings.rate_limit_create, other=settings.rate_limit_other)
+
+
+def _add_documentation(app: FastAPI) -> None:
+    """Swagger UI and ReDoc from our own server: they work without a network."""
+    files = "/api/docs/assets"
+    app.mount(files, StaticFiles(directory=_DOCS_FILES), name="docs-assets")
+
+    @app.get("/api/docs", include_in_schema=False)
+    async def docs() -> HTMLResponse:
+        return get_swagger_ui_html(
+            openapi_url="/api/openapi.json",
+            title="TryOnAI API",
+            swagger_js_url=f"{files}/swagger-ui-bundle.js",
+            swagger_css_url=f"{files}/swagger-ui.css",
+            swagger_favicon_url=f"{files}/favicon.png",
+        )
+
+    @app.get("/api/redoc", include_in_schema=False)
+    async def redoc() -> HTMLResponse:
+        return get_redoc_html(
+            openapi_url="/api/openapi.json",
+            title="TryOnAI API",
+            redoc_js_url=f"{files}/redoc.standalone.js",
+            redoc_favicon_url=f"{files}/favicon.png",
+            with_google_fonts=False,
+        )
+
+
+app = create_app()

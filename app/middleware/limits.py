@@ -1,0 +1,87 @@
+"""Refuses by address and by size, from the headers, before a byte of the body is read."""
+
+from __future__ import annotations
+
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from app import problems
+from app.errors import BodyTooLarge, MalformedRequest, RateLimited, TryOnError
+from app.services.ratelimit import RateLimiter, Verdict, client_key
+
+SESSIONS = "/api/tryon/sessions"
+_UNCOUNTED = ("/api/health", "/api/docs/")
+
+# A call that creates nothing needs no body; some clients send a few bytes all the same.
+OTHER_BODY_BYTES = 64 * 1024
+
+
+class Limits:
+    """limiter: None where the operator has switched it off. create_bytes: of a whole create."""
+
+    def __init__(self, app: ASGIApp, *, limiter: RateLimiter | None, create_bytes: int) -> None:
+        self._app = app
+        self._limiter = limiter
+        self._create_bytes = create_bytes
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        creates = scope["method"] == "POST" and scope["path"].rstrip("/") == SESSIONS
+        verdict = self._count(scope, creates=creates)
+        refusal = _over_rate(verdict) or self._over_size(scope, creates=creates)
+
+        async def send_with_policy(message: Message) -> None:
+            if verdict is not None and message["type"] == "http.response.start":
+                _tell(MutableHeaders(scope=message), verdict)
+            await send(message)
+
+        if refusal is None:
+            await self._app(scope, receive, send_with_policy)
+            return
+        # The body stays unread, so this connection cannot be used for another request.
+        answer = problems.response(
+            refusal, request_id=scope["state"]["request_id"], headers={"Connection": "close"}
+        )
+        await answer(scope, receive, send_with_policy)
+
+    def _count(self, scope: Scope, *, creates: bool) -> Verdict | None:
+        path = scope["path"]
+        counted = (
+            scope["method"] != "OPTIONS"
+            and path.startswith("/api/")
+            and not path.startswith(_UNCOUNTED)
+        )
+        if self._limiter is None or not counted:
+            return None
+        return self._limiter.hit(
+            "create" if creates else "other", client_key(scope["state"]["client"])
+        )
+
+    def _over_size(self, scope: Scope, *, creates: bool) -> TryOnError | None:
+        text = Headers(scope=scope).get("content-length")
+        if text is None:
+            return None
+        if not (text.isascii() and text.isdigit() and len(text) < 20):
+            return MalformedRequest("Content-Length is not a number.")
+        most = self._create_bytes if creates else OTHER_BODY_BYTES
+        if int(text) <= most:
+            return None
+        return BodyTooLarge(f"The body has {int(text)} bytes; at most {most} are taken.")
+
+
+def _over_rate(verdict: Verdict | None) -> TryOnError | None:
+    if verdict is None or verdict.allowed:
+        return None
+    return RateLimited(
+        f"At most {verdict.limit} calls of this kind in {verdict.window_s} s; "
+        f"try again in {verdict.reset_s} s.",
+        retry_after_s=verdict.reset_s,
+    )
+
+
+def _tell(headers: MutableHeaders, verdict: Verdict) -> None:
+    """Source: IETF draft-ietf-httpapi-ratelimit-headers-10; a draft, so `Retry-After` counts."""
+    headers["RateLimit-Policy"] = f'"{verdict.scope}";q={verdict.limit};w={verdict.window_s}'
+    headers["RateLimit"] = f'"{verdict.scope}";r={verdict.remaining};t={verdict.reset_s}'

@@ -1,0 +1,63 @@
+"""The tables."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+from uuid import UUID, uuid4
+
+from sqlalchemy import Enum, Index, String, Text, func, text
+from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy.orm import Mapped, mapped_column
+
+from app.database import Base, UtcDateTime
+from app.states import Status
+
+
+class TryOnSession(Base):
+    """One try-on: the job and its result. `created` *is* the work that waits.
+
+    user_token: the keyed hash of the owner's token, never the token.
+    *_image_url: storage keys.
+    options: what was asked for: category, garment_photo_type, mode, seed, output_format,
+        garment_id.
+    """
+
+    __tablename__ = "tryon_sessions"
+    __table_args__ = (
+        Index("idx_status", "status"),
+        Index("idx_user_token", "user_token"),
+        Index("idx_expires_at", "expires_at"),
+        Index("idx_status_created", "status", "created_at"),
+    )
+
+    id: Mapped[UUID] = mapped_column(primary_key=True, default=uuid4)
+    user_token: Mapped[str] = mapped_column(String(255))
+    status: Mapped[Status] = mapped_column(
+        Enum(
+            Status,
+            name="tryon_status",
+            values_callable=lambda states: [state.value for state in states],
+        ),
+        server_default=Status.CREATED.value,
+    )
+    input_image_url: Mapped[str] = mapped_column(Text)
+    garment_image_url: Mapped[str | None] = mapped_column(Text)
+    output_image_url: Mapped[str | None] = mapped_column(Text)
+    error_code: Mapped[str | None] = mapped_column(String(64))
+    error_reason: Mapped[str | None] = mapped_column(Text)
+    created_at: Mapped[datetime] = mapped_column(UtcDateTime, server_default=func.now())
+    updated_at: Mapped[datetime] = mapped_column(UtcDateTime, server_default=func.now())
+    expires_at: Mapped[datetime] = mapped_column(UtcDateTime)
+
+    engine: Mapped[str] = mapped_column(String(255))
+    options: Mapped[dict[str, Any]] = mapped_column(JSONB, server_default=text("'{}'"))
+    attempts: Mapped[int] = mapped_column(server_default=text("0"))
+    claimed_by: Mapped[str | None] = mapped_column(String(64))
+    lease_until: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    started_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    finished_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    stage: Mapped[str | None] = mapped_column(String(64))
+    progress: Mapped[float | None]
+    warnings: Mapped[list[dict[str, str]]] = mapped_column(JSONB, server_default=text("'[]'"))
+    quality: Mapped[float | None]

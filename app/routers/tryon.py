@@ -1,0 +1,307 @@
+"""Sessions: create, poll, list, fetch pictures, erase."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import Annotated, BinaryIO, Literal
+from uuid import UUID
+
+from fastapi import APIRouter, BackgroundTasks, Form, Header, Query, Response, UploadFile
+from fastapi.responses import StreamingResponse
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+
+from app import errors
+from app.deps import TOKEN_PATTERN, Owners, OwnersOrNone, Rt
+from app.engines import Category, Mode, PhotoType
+from app.errors import EngineUnavailable, EngineUnknown, UserTokenRequired
+from app.problems import documented
+from app.runtime import Runtime
+from app.schemas import SessionList, SessionOut
+from app.services import images, sessions
+from app.services.sessions import PictureName, Submission
+
+router = APIRouter(prefix="/api/tryon/sessions", tags=["sessions"])
+
+_CHUNK = 64 * 1024
+_ALIASES = {"upper_body": "tops", "lower_body": "bottoms", "dresses": "one-pieces"}
+
+
+def _common_name(value: object) -> object:
+    """The names of other try-on APIs, understood too."""
+    return _ALIASES.get(value.lower(), value) if isinstance(value, str) else value
+
+
+class CreateForm(BaseModel):
+    """The multipart form. A field that is not named here is refused."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    person_image: UploadFile = Field(
+        description="JPEG, PNG or WebP of one person, at most 10 MiB, 25 megapixels, "
+        "and 8,000 pixels on a side."
+    )
+    garment_image: UploadFile | None = Field(
+        None, description="The garment, under the same rules. Or use `garment_id`."
+    )
+    garment_id: str | None = Field(
+        None,
+        max_length=64,
+        description="A garment of the catalogue; the first one where no garment is sent at all.",
+    )
+    user_token: str = Field(
+        pattern=TOKEN_PATTERN,
+        description="The anonymous owner, made and kept by the client: 8–255 of "
+        "`A–Z a–z 0–9 . _ ~ -`. The server keeps only a keyed hash of it.",
+        examples=["visitor-3f9c2e71"],
+    )
+    category: Annotated[Literal["auto"] | Category, BeforeValidator(_common_name)] = "auto"
+    garment_photo_type: Literal["auto"] | PhotoType = "auto"
+    mode: Mode = "balanced"
+    seed: int | None = Field(
+        None, ge=0, lt=sessions.SEED_LIMIT, description="Drawn by the server where left out."
+    )
+    output_format: Literal["jpeg", "png", "webp"] = "jpeg"
+    engine: str | None = Field(None, max_length=255, description="One of `GET /api/tryon/engines`.")
+
+
+@router.post(
+    "",
+    status_code=201,
+    response_model=SessionOut,
+    response_description="Both the pictures and the session are stored durably.",
+    responses=documented(
+        errors.MalformedRequest,
+        errors.TooManyParts,
+        errors.FileTooLarge,
+        errors.BodyTooLarge,
+        errors.UnsupportedMediaType,
+        errors.ValidationFailed,
+        errors.UserTokenInvalid,
+        errors.FileMissing,
+        errors.FileEmpty,
+        errors.ImageInvalid,
+        errors.ImageDimensions,
+        errors.EngineUnknown,
+        errors.GarmentUnknown,
+        errors.RateLimited,
+        errors.EngineUnavailable,
+        errors.QueueFull,
+        errors.DatabaseUnavailable,
+        errors.StorageFull,
+    ),
+)
+def create(form: Annotated[CreateForm, Form()], rt: Rt, later: BackgroundTasks) -> Response:
+    """Take the pictures and answer at once; a worker makes the picture. Then poll `Location`."""
+    submission = _read_form(form, rt)
+    row = sessions.submit(rt.db, rt.storage, submission, retention=rt.retention)
+    later.add_task(rt.queue.notify, row.id)
+    seen, position = sessions.find_with_position(rt.reads, row.id, owners=[row.user_token])
+    body = sessions.present(seen, rt.keyring, queue_position=position)
+    return Response(
+        body.model_dump_json(),
+        status_code=201,
+        media_type="application/json",
+        headers={
+            "Location": f"{router.prefix}/{row.id}",
+            "Retry-After": "1",
+            "Cache-Control": "no-store",
+        },
+    )
+
+
+@router.get(
+    "",
+    response_model=SessionList,
+    responses=documented(
+        errors.UserTokenRequired,
+        errors.ValidationFailed,
+        errors.RateLimited,
+        errors.DatabaseUnavailable,
+    ),
+)
+def list_mine(
+    rt: Rt,
+    owners: Owners,
+    response: Response,
+    limit: Annotated[int, Query(ge=1, le=100)] = 20,
+    cursor: Annotated[str | None, Query(max_length=200)] = None,
+) -> SessionList:
+    """My sessions, newest first."""
+    page = sessions.page(rt.reads, owners=owners, limit=limit, cursor=cursor)
+    response.headers["Cache-Control"] = "no-store"
+    items = [sessions.present(seen, rt.keyring) for seen in page.items]
+    return SessionList(items=items, next_cursor=page.cursor)
+
+
+@router.get(
+    "/{session_id}",
+    response_model=SessionOut,
+    responses={
+        304: {"description": "Not changed since the `ETag` of `If-None-Match`."},
+        **documented(
+            errors.UserTokenRequired,
+            errors.SessionNotFound,
+            errors.SessionExpired,
+            errors.ValidationFailed,
+            errors.RateLimited,
+            errors.DatabaseUnavailable,
+        ),
+    },
+)
+def read_one(
+    session_id: UUID,
+    rt: Rt,
+    owners: Owners,
+    if_none_match: Annotated[str | None, Header()] = None,
+) -> Response:
+    """Return one session; poll it until its status is final."""
+    seen, position = sessions.find_with_position(rt.reads, session_id, owners=owners)
+    body = sessions.present(seen, rt.keyring, queue_position=position).model_dump_json().encode()
+    etag = f'"{hashlib.sha256(body).hexdigest()[:32]}"'
+    headers = {"ETag": etag, "Cache-Control": "private, no-cache"}
+    if if_none_match is not None and _matches(if_none_match, etag):
+        return Response(status_code=304, headers=headers)
+    return Response(body, media_type="application/json", headers=headers)
+
+
+@router.delete(
+    "/{session_id}",
+    status_code=204,
+    responses=documented(
+        errors.UserTokenRequired,
+        errors.ValidationFailed,
+        errors.RateLimited,
+        errors.DatabaseUnavailable,
+    ),
+)
+def erase_one(session_id: UUID, rt: Rt, owners: Owners) -> Response:
+    """Erase a session in any state: row and pictures; a running job is cancelled.
+
+    One that is gone already, unknown or another's is answered the same, without effect.
+    """
+    sessions.erase_one(rt.db, rt.storage, session_id, owners=owners)
+    return Response(status_code=204)
+
+
+@router.delete(
+    "",
+    status_code=204,
+    responses=documented(errors.UserTokenRequired, errors.RateLimited, errors.DatabaseUnavailable),
+)
+def erase_all(rt: Rt, owners: Owners) -> Response:
+    """Erase everything of this user token."""
+    sessions.erase_all(rt.db, rt.storage, owners=owners)
+    return Response(status_code=204)
+
+
+class PictureResponse(StreamingResponse):
+    media_type = "image/jpeg"
+
+
+@router.get(
+    "/{session_id}/{picture}",
+    response_class=PictureResponse,
+    responses={
+        200: {
+            "description": "The picture.",
+            "content": {
+                media_type: {"schema": {"type": "string", "format": "binary"}}
+                for media_type in sessions.MEDIA_TYPES.values()
+            },
+        },
+        **documented(
+            errors.UserTokenRequired,
+            errors.SessionNotFound,
+            errors.NotReady,
+            errors.SessionExpired,
+            errors.ValidationFailed,
+            errors.RateLimited,
+            errors.DatabaseUnavailable,
+        ),
+    },
+)
+def read_picture(
+    session_id: UUID,
+    picture: PictureName,
+    rt: Rt,
+    owners: OwnersOrNone,
+    expires: Annotated[str, Query(max_length=32)] = "",
+    signature: Annotated[str, Query(max_length=128)] = "",
+) -> Response:
+    """The picture's bytes, for the owner's token or for the signed address of the session."""
+    if owners is None:
+        _check_signature(rt, session_id, picture, expires=expires, signature=signature)
+    seen = sessions.find(rt.reads, session_id, owners=owners)
+    reader, size, media_type = sessions.open_picture(rt.storage, seen.row, picture)
+    suffix = media_type.partition("/")[2].replace("jpeg", "jpg")
+    return PictureResponse(
+        _chunks(reader),
+        media_type=media_type,
+        headers={
+            "Content-Length": str(size),
+            "Content-Disposition": f'inline; filename="tryon-{picture}.{suffix}"',
+            "X-Content-Type-Options": "nosniff",
+            "Cache-Control": "private, no-store",
+        },
+    )
+
+
+def _read_form(form: CreateForm, rt: Runtime) -> Submission:
+    """Check what is cheap to check, then the pictures."""
+    name = form.engine or rt.default_engine
+    engine = rt.engines.get(name)
+    if engine is None:
+        raise EngineUnknown(
+            f"engine: use one of {', '.join(rt.engines)}, or leave it out.", pointer="engine"
+        )
+    trouble = rt.worker.engine_trouble.get(name) if rt.worker else None
+    if trouble is not None:
+        raise EngineUnavailable(f'The engine "{name}" is not available: {trouble}')
+    garment_id = sessions.choose_garment(
+        form.garment_id, own_picture=form.garment_image is not None
+    )
+    sessions.check_room(rt.reads, queue_limit=rt.settings.queue_limit)
+    limits = replace(rt.image_limits, min_side=engine.info.min_side)
+    person = images.load(form.person_image.file, field="person_image", limits=limits)
+    garment = form.garment_image and images.load(
+        form.garment_image.file, field="garment_image", limits=limits
+    )
+    return Submission(
+        owner=rt.keyring.owner(form.user_token),
+        engine=name,
+        person=person,
+        garment=garment,
+        garment_id=garment_id,
+        category=form.category,
+        garment_photo_type=form.garment_photo_type,
+        mode=form.mode,
+        output_format=form.output_format,
+        seed=form.seed,
+    )
+
+
+def _check_signature(
+    rt: Runtime, session_id: UUID, picture: PictureName, *, expires: str, signature: str
+) -> None:
+    valid = rt.keyring.verify_url(
+        session_id, picture, expires=expires, signature=signature, now=datetime.now(UTC)
+    )
+    if not valid:
+        raise UserTokenRequired(
+            "Send the header X-User-Token, or read the session again for a fresh address."
+        )
+
+
+def _matches(if_none_match: str, etag: str) -> bool:
+    """Source: RFC 9110, section 13.1.2: the weak comparison."""
+    tags = [tag.strip().removeprefix("W/") for tag in if_none_match.split(",")]
+    return "*" in tags or etag in tags
+
+
+def _chunks(reader: BinaryIO) -> Iterator[bytes]:
+    with reader:
+        while chunk := reader.read(_CHUNK):
+            yield chunk

@@ -1,0 +1,211 @@
+"""The parts of one running process: the only place that picks implementations."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from datetime import timedelta
+
+import structlog
+
+from app.config import Settings
+from app.database import Db, engine_of, migrate, open_db, reader
+from app.engines import EngineInfo, EngineSpec, find
+from app.errors import DatabaseUnavailable, SettingsError
+from app.postgres import EmbeddedPostgres
+from app.services.cleanup import Scheduler
+from app.services.events import Events
+from app.services.images import ImageLimits
+from app.services.queue import CREATED, ERASED, Bell, InProcessQueue, Queue
+from app.services.storage import LocalStorage, Storage
+from app.services.worker import Worker, WorkerLimits
+from app.signing import Keyring
+
+log = structlog.get_logger(__name__)
+
+# SIGTERM finishes or releases within 15 s; the rest is for answers under way and the database.
+WORKER_GRACE_S = 10.0
+RECOVER_EVERY_S = 10.0
+
+
+@dataclass(frozen=True)
+class OfferedEngine:
+    spec: EngineSpec
+    info: EngineInfo
+
+
+@dataclass
+class Runtime:
+    """Everything that a use case is given.
+
+    db, reads: the same database; `reads` is for single statements that change nothing.
+    engines: those that may be asked for, the default one first.
+    """
+
+    settings: Settings
+    keyring: Keyring
+    url: str
+    embedded: EmbeddedPostgres | None
+    db: Db
+    reads: Db
+    storage: Storage
+    engines: dict[str, OfferedEngine]
+    queue: Queue
+    bell: Bell
+    worker: Worker | None = None
+    events: Events | None = None
+    _migrated: bool = False
+    _preparing: threading.Lock = field(default_factory=threading.Lock)
+
+    @property
+    def default_engine(self) -> str:
+        return next(iter(self.engines))
+
+    @property
+    def retention(self) -> timedelta:
+        return timedelta(hours=self.settings.retention_hours)
+
+    @property
+    def image_limits(self) -> ImageLimits:
+        return ImageLimits(
+            max_bytes=self.settings.max_file_bytes,
+            max_pixels=int(self.settings.max_megapixels * 1_000_000),
+        )
+
+    def prepare(self) -> None:
+        """Bring the database up, if it is ours, and its schema up to date. May be called again.
+
+        Raises DatabaseUnavailable.
+        """
+        with self._preparing:
+            if self.embedded is not None:
+                self.embedded.start()
+            if not self._migrated:
+                migrate(self.db)
+                self._migrated = True
+
+    def check_prepared(self) -> None:
+        """Raises DatabaseUnavailable until the schema is up to date."""
+        if not self._migrated:
+            raise DatabaseUnavailable("The database is being prepared. Try again in a moment.")
+
+
+def offered_engines(settings: Settings) -> dict[str, OfferedEngine]:
+    """The engines of the settings, the default one first. Raises SettingsError."""
+    names = list(dict.fromkeys(settings.engines))
+    if not names:
+        raise SettingsError("ENGINES is empty: name at least one engine.")
+    default = settings.engine
+    if default not in names:
+        log.warning("engine.replaced", engine=default, by=names[0])
+        default = names[0]
+    names.remove(default)
+    specs = [find(name, _engine_options(name, settings)) for name in (default, *names)]
+    return {spec.name: OfferedEngine(spec, spec.make().info) for spec in specs}
+
+
+@contextmanager
+def open_runtime(settings: Settings) -> Iterator[Runtime]:
+    """The parts, without any that runs by itself; for commands, and as the base of `serving`."""
+    keyring = Keyring(settings.secrets)
+    embedded = None
+    url = settings.sqlalchemy_url
+    with ExitStack() as stack:
+        if url is None:
+            embedded = EmbeddedPostgres(settings.data_dir / "postgres")
+            embedded.start()
+            stack.callback(embedded.stop)
+            url = embedded.url
+        db = open_db(url, pool_size=settings.database_pool_size)
+        stack.callback(engine_of(db).dispose)
+        bell = Bell()
+        yield Runtime(
+            settings=settings,
+            keyring=keyring,
+            url=url,
+            embedded=embedded,
+            db=db,
+            reads=reader(db),
+            storage=LocalStorage(settings.storage_folder),
+            engines=offered_engines(settings),
+            queue=InProcessQueue(db, bell),
+            bell=bell,
+        )
+
+
+@contextmanager
+def serving(settings: Settings, *, concurrency: int) -> Iterator[Runtime]:
+    """A runtime whose worker, clock and ear for news run until the block ends.
+
+    concurrency: slots of the worker; 0 for a process that only answers.
+    A database that is away at the start is waited for; requests get 503 meanwhile.
+    """
+    with open_runtime(settings) as runtime, ExitStack() as stack:
+        try:
+            runtime.prepare()
+        except DatabaseUnavailable as exc:
+            log.warning("database.away", reason=exc.detail)
+        if concurrency:
+            runtime.worker = _worker(runtime, concurrency)
+        runtime.events = _events(runtime)
+        runtime.events.start()
+        stack.callback(runtime.events.stop)
+        scheduler = _scheduler(runtime)
+        scheduler.start()
+        stack.callback(scheduler.stop)
+        if runtime.worker is not None:
+            runtime.worker.start()
+            stack.callback(runtime.worker.stop, grace_s=WORKER_GRACE_S)
+        yield runtime
+
+
+def _engine_options(name: str, settings: Settings) -> dict[str, object]:
+    if name == "mock":
+        return {
+            "seconds": settings.mock_seconds,
+            "failure_rate": settings.mock_failure_rate,
+            "faults": settings.mock_faults,
+        }
+    return {}
+
+
+def _worker(runtime: Runtime, concurrency: int) -> Worker:
+    settings = runtime.settings
+    return Worker(
+        runtime.db,
+        runtime.storage,
+        runtime.bell,
+        {name: offered.spec for name, offered in runtime.engines.items()},
+        default_engine=runtime.default_engine,
+        limits=WorkerLimits(
+            concurrency=concurrency,
+            lease_s=settings.lease_seconds,
+            max_attempts=settings.max_attempts,
+            timeout_s=settings.engine_timeout,
+            memory_mb=settings.engine_memory_mb,
+        ),
+    )
+
+
+def _events(runtime: Runtime) -> Events:
+    events = Events(runtime.url, present=runtime.worker is not None, revive=runtime.prepare)
+    events.on_return(runtime.prepare)
+    if runtime.worker is not None:
+        events.on(CREATED, lambda _: runtime.bell.ring())
+        events.on(ERASED, runtime.worker.cancel)
+        events.on_return(runtime.bell.ring)
+    return events
+
+
+def _scheduler(runtime: Runtime) -> Scheduler:
+    settings = runtime.settings
+    return Scheduler(
+        runtime.db,
+        runtime.storage,
+        runtime.queue,
+        purge_every=timedelta(minutes=settings.purge_interval_minutes),
+        recover_every=timedelta(seconds=min(RECOVER_EVERY_S, settings.lease_seconds / 3)),
+        max_attempts=settings.max_attempts,
+    )

@@ -1,0 +1,121 @@
+"""News between processes: one listening connection a process, on PostgreSQL's NOTIFY.
+
+News are hints. What was missed while the connection was away is made up for by `on_return`, which
+tells every subscriber to look for itself.
+"""
+
+from __future__ import annotations
+
+import selectors
+import socket
+import threading
+from collections.abc import Callable
+from uuid import UUID
+
+import psycopg2
+import structlog
+from psycopg2.extensions import ISOLATION_LEVEL_AUTOCOMMIT
+from sqlalchemy.engine import make_url
+
+from app import crud
+from app.database import connect_args
+
+log = structlog.get_logger(__name__)
+
+RETRY_S = 1.0
+# Often enough to notice a connection that died without a word before the next lease runs out.
+CHECK_S = 10.0
+
+
+class Events:
+    """Listens in a thread of its own from `start` to `stop`.
+
+    present: hold the shared lock by which `crud.workers` counts live workers.
+    revive: called when the database is away; may bring an embedded one back.
+    """
+
+    def __init__(
+        self, url: str, *, present: bool, revive: Callable[[], None] = lambda: None
+    ) -> None:
+        self._url = url
+        self._present = present
+        self._revive = revive
+        self._on: dict[str, list[Callable[[UUID], None]]] = {}
+        self._on_return: list[Callable[[], None]] = []
+        self._stopping = threading.Event()
+        self._woken, self._waker = socket.socketpair()
+        self._thread = threading.Thread(target=self._listen_always, name="events", daemon=True)
+        self.connected = threading.Event()
+
+    def on(self, kind: str, callback: Callable[[UUID], None]) -> None:
+        """Call back for each piece of news of that kind. The callback must not block."""
+        self._on.setdefault(kind, []).append(callback)
+
+    def on_return(self, callback: Callable[[], None]) -> None:
+        """Call back whenever listening has begun (again)."""
+        self._on_return.append(callback)
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def stop(self) -> None:
+        self._stopping.set()
+        self._waker.send(b"x")
+        if self._thread.ident is not None:
+            self._thread.join()
+        self._waker.close()
+        self._woken.close()
+
+    def _listen_always(self) -> None:
+        while not self._stopping.is_set():
+            try:
+                self._listen()
+            except psycopg2.Error as exc:
+                log.warning("events.disconnected", error=type(exc).__name__)
+            except Exception:  # a process edge: listening must never end
+                log.exception("events.failed")
+            finally:
+                self.connected.clear()
+            if not self._stopping.wait(RETRY_S):
+                self._try_to_revive()
+
+    def _try_to_revive(self) -> None:
+        try:
+            self._revive()
+        except Exception as exc:  # noqa: BLE001 - tried again in a second, for as long as it takes
+            log.warning("database.away", error=type(exc).__name__)
+
+    def _listen(self) -> None:
+        url = make_url(self._url)
+        connection = psycopg2.connect(
+            url.set(drivername="postgresql").render_as_string(hide_password=False),
+            **connect_args(self._url),
+        )
+        try:
+            connection.set_isolation_level(ISOLATION_LEVEL_AUTOCOMMIT)
+            with connection.cursor() as cursor, selectors.DefaultSelector() as selector:
+                selector.register(connection, selectors.EVENT_READ)
+                selector.register(self._woken, selectors.EVENT_READ)
+                if self._present:
+                    cursor.execute("SELECT pg_advisory_lock_shared(%s, 0)", (crud.PRESENCE_LOCK,))
+                cursor.execute(f"LISTEN {crud.CHANNEL}")
+                self.connected.set()
+                for callback in self._on_return:
+                    callback()
+                while not self._stopping.is_set():
+                    if not selector.select(CHECK_S):
+                        cursor.execute("SELECT 1")
+                    connection.poll()
+                    while connection.notifies:
+                        self._tell(connection.notifies.pop(0).payload)
+        finally:
+            connection.close()
+
+    def _tell(self, payload: str) -> None:
+        kind, _, text = payload.partition(":")
+        try:
+            session_id = UUID(text)
+        except ValueError:
+            return  # somebody else uses our channel
+        for callback in self._on.get(kind, []):
+            callback(session_id)

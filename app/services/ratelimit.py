@@ -1,0 +1,85 @@
+"""How often one client may call: slowapi's limiter, asked from our own middleware.
+
+slowapi's decorator would decide only after the whole body was read and parsed (docs/adr/0005).
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import time
+from dataclasses import dataclass
+from typing import Literal
+
+from limits import RateLimitItem, parse
+from slowapi import Limiter
+
+Scope = Literal["create", "other"]
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """limit, window_s: the policy. remaining: calls left. reset_s: until there is room again."""
+
+    scope: Scope
+    allowed: bool
+    limit: int
+    window_s: int
+    remaining: int
+    reset_s: int
+
+
+class RateLimiter:
+    """Counts in this process's memory, in a moving window: no burst of twice the limit."""
+
+    def __init__(self, *, create: str, other: str) -> None:
+        self._items: dict[Scope, RateLimitItem] = {"create": parse(create), "other": parse(other)}
+        self._limiter = Limiter(key_func=lambda: "", strategy="moving-window").limiter
+
+    def hit(self, scope: Scope, client: str) -> Verdict:
+        """Count one call of this client, unless it is over the limit already."""
+        item = self._items[scope]
+        allowed = self._limiter.hit(item, scope, client)
+        reset_at, remaining = self._limiter.get_window_stats(item, scope, client)
+        return Verdict(
+            scope=scope,
+            allowed=allowed,
+            limit=item.amount,
+            window_s=item.get_expiry(),
+            remaining=remaining,
+            reset_s=max(1, int(reset_at - time.time()) + 1),
+        )
+
+
+def client_key(address: str) -> str:
+    """What counts as one client: an IPv4 address, or the /64 network that an IPv6 host is given."""
+    try:
+        ip = ipaddress.ip_address(address)
+    except ValueError:
+        return address
+    if isinstance(ip, ipaddress.IPv6Address):
+        if ip.ipv4_mapped is not None:
+            return str(ip.ipv4_mapped)
+        return str(ipaddress.IPv6Network((ip, 64), strict=False))
+    return str(ip)
+
+
+class ClientAddress:
+    """Tells whose call it is: the peer, or the nearest hop that no trusted proxy vouches for."""
+
+    def __init__(self, trusted_proxies: tuple[str, ...]) -> None:
+        self._trusted = tuple(ipaddress.ip_network(one, strict=False) for one in trusted_proxies)
+
+    def of(self, peer: str, forwarded_for: str | None) -> str:
+        """peer: who holds the connection. forwarded_for: the whole `X-Forwarded-For`, or None."""
+        hops = [hop.strip() for hop in (forwarded_for or "").split(",") if hop.strip()]
+        address = peer
+        while hops and self._is_trusted(address):
+            address = hops.pop()
+        return address
+
+    def _is_trusted(self, address: str) -> bool:
+        try:
+            ip = ipaddress.ip_address(address)
+        except ValueError:
+            return False
+        return any(ip in network for network in self._trusted if network.version == ip.version)

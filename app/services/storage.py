@@ -1,0 +1,200 @@
+"""Where pictures are kept: objects under keys, on the local disk.
+
+A key is a relative path of plain words, `inputs/<session id>/person.jpg`. What was written is
+durable when `put` returns, and is there whole or not at all.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import re
+import secrets
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO, Protocol
+
+import structlog
+
+from app.errors import StorageFull, StorageUnavailable, TryOnError
+
+log = structlog.get_logger(__name__)
+
+_KEY = re.compile(r"^[a-z0-9][a-z0-9_.-]*(/[a-z0-9.][a-z0-9_.-]*)*$")
+_FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
+_DRAFT = ".draft-"
+
+
+class PictureMissing(TryOnError):
+    """There is no object under this key."""
+
+    status, code, title = 404, "not_found", "The picture is not there any more"
+
+
+@dataclass(frozen=True)
+class StoredObject:
+    """size: bytes. modified: seconds since the epoch, by the storage's clock."""
+
+    key: str
+    size: int
+    modified: float
+
+    @property
+    def is_draft(self) -> bool:
+        """Whether its writer was interrupted, or is still at it."""
+        return _DRAFT in self.key
+
+
+class Storage(Protocol):
+    def put(self, key: str, data: bytes) -> None:
+        """Store an object durably, or raise StorageFull or StorageUnavailable and leave nothing."""
+
+    def get(self, key: str) -> bytes:
+        """Raises PictureMissing."""
+
+    def open(self, key: str) -> tuple[BinaryIO, int]:
+        """A reader, which the caller closes, and the size. Raises PictureMissing."""
+
+    def delete_prefix(self, prefix: str) -> int:
+        """Delete every object below `prefix/`; how many there were. Nothing there is no error."""
+
+    def delete(self, key: str) -> None: ...
+
+    def objects(self, prefix: str) -> Iterator[StoredObject]:
+        """Everything below `prefix/`, drafts that were never finished included."""
+
+    def exists(self, key: str) -> bool: ...
+
+    def check(self) -> None:
+        """Raises StorageUnavailable or StorageFull when nothing could be stored now."""
+
+
+class LocalStorage:
+    """Objects as files below one folder. Any number of processes may share it."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+
+    def put(self, key: str, data: bytes) -> None:
+        target = self._path(key)
+        draft = target.parent / f"{_DRAFT}{secrets.token_hex(8)}"
+        with _translated("written"):
+            try:
+                self._write(draft, data)
+                draft.rename(target)
+                _sync_folder(target.parent)
+            except OSError:
+                with suppress(OSError):
+                    draft.unlink(missing_ok=True)
+                raise
+        log.debug("storage.put", size=len(data))
+
+    def get(self, key: str) -> bytes:
+        with _translated("read"):
+            return self._path(key).read_bytes()
+
+    def open(self, key: str) -> tuple[BinaryIO, int]:
+        with _translated("read"):
+            file = self._path(key).open("rb")
+            return file, os.fstat(file.fileno()).st_size
+
+    def delete_prefix(self, prefix: str) -> int:
+        folder = self._path(prefix)
+        with _translated("deleted"):
+            count = sum(1 for _ in self._files(folder))
+            while folder.exists():
+                try:
+                    shutil.rmtree(folder)
+                except FileNotFoundError:
+                    continue  # somebody else deletes the same
+                except OSError as exc:
+                    if exc.errno != errno.ENOTEMPTY:  # a file was written meanwhile: once more
+                        raise
+                else:
+                    _sync_folder(folder.parent)
+        return count
+
+    def delete(self, key: str) -> None:
+        path = self._path(key)
+        with _translated("deleted"):
+            path.unlink(missing_ok=True)
+            with suppress(OSError):
+                path.parent.rmdir()  # refused while it holds something
+
+    def objects(self, prefix: str) -> Iterator[StoredObject]:
+        for file in self._files(self._path(prefix)):
+            try:
+                stat = file.stat()
+            except FileNotFoundError:
+                continue
+            yield StoredObject(file.relative_to(self.root).as_posix(), stat.st_size, stat.st_mtime)
+
+    def exists(self, key: str) -> bool:
+        with _translated("read"):
+            return self._path(key).is_file()
+
+    def check(self) -> None:
+        # Among the inputs, so that the sweep finds a probe that a crash has left.
+        probe = self.root / "inputs" / f"{_DRAFT}{secrets.token_hex(8)}"
+        with _translated("written"):
+            probe.parent.mkdir(parents=True, exist_ok=True)
+            try:
+                probe.write_bytes(b"\0" * 4096)
+            finally:
+                with suppress(OSError):
+                    probe.unlink(missing_ok=True)
+
+    def _path(self, key: str) -> Path:
+        if not _KEY.match(key) or ".." in key:
+            raise ValueError("a storage key is made of plain words")
+        return self.root / key
+
+    @staticmethod
+    def _write(draft: Path, data: bytes) -> None:
+        try:
+            out = draft.open("xb")
+        except FileNotFoundError:
+            # The folder is made on the way, because almost every first put of a session needs it.
+            draft.parent.mkdir(parents=True, exist_ok=True)
+            _sync_folder(draft.parent.parent)
+            out = draft.open("xb")
+        with out:
+            out.write(data)
+            out.flush()
+            os.fsync(out.fileno())
+
+    @staticmethod
+    def _files(folder: Path) -> Iterator[Path]:
+        for parent, _, names in os.walk(folder):
+            for name in names:
+                yield Path(parent) / name
+
+
+@contextmanager
+def _translated(verb: str) -> Iterator[None]:
+    """Say in our words what the file system said, without a path."""
+    try:
+        yield
+    except FileNotFoundError as exc:
+        if verb == "read":
+            raise PictureMissing from exc
+        raise StorageUnavailable(f"The pictures could not be {verb}.") from exc
+    except OSError as exc:
+        if exc.errno in _FULL:
+            raise StorageFull from exc
+        log.error("storage.failed", verb=verb, errno=errno.errorcode.get(exc.errno or 0))
+        raise StorageUnavailable(f"The pictures could not be {verb}.") from exc
+
+
+def _sync_folder(folder: Path) -> None:
+    """Make a rename durable; Windows cannot open a folder and does not need to."""
+    if os.name == "nt":
+        return
+    fd = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)

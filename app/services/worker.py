@@ -1,0 +1,394 @@
+"""One attempt, from claim to end; and the threads that make attempts.
+
+A slot is a thread with engine processes of its own. The keeper, one more thread, prolongs the
+leases of all that is in work, and cancels what is no longer ours.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+import socket
+import threading
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Literal, TypeVar, cast
+from uuid import UUID
+
+import structlog
+
+from app import catalogue, crud
+from app.database import Db, translate
+from app.engines import EngineSpec
+from app.engines.process import EngineProcess, Job, Output
+from app.errors import EngineError, EngineUnavailable, FailureCode, RunCancelled, ServiceError
+from app.metrics import JOB_SECONDS, JOBS
+from app.models import TryOnSession
+from app.services import erasure
+from app.services.queue import Bell
+from app.services.storage import PictureMissing, Storage
+
+log = structlog.get_logger(__name__)
+
+# How often a changed stage may be written; a shopper's page polls every 2 s at most.
+PROGRESS_S = 0.5
+# What is away is asked again after this, doubling up to the second.
+AGAIN_S = 0.25
+AGAIN_MOST_S = 10.0
+SUFFIXES = {"jpeg": "jpg", "png": "png", "webp": "webp"}
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class WorkerLimits:
+    """concurrency: slots. timeout_s, memory_mb: what one run may take."""
+
+    concurrency: int
+    lease_s: float
+    max_attempts: int
+    timeout_s: float
+    memory_mb: int
+
+
+@dataclass
+class Attempt:
+    """A claimed session in work. Everything but the two events belongs to its slot."""
+
+    session_id: UUID
+    number: int
+    engine: str
+    cancelled: threading.Event = field(default_factory=threading.Event)
+    stage: str | None = None
+    progress: float | None = 0.0
+    changed: bool = False
+
+    def report(self, stage: str, progress: float | None) -> None:
+        self.stage, self.progress, self.changed = stage, progress, True
+
+
+class Worker:
+    """Works off waiting sessions from `start` to `stop`."""
+
+    def __init__(
+        self,
+        db: Db,
+        storage: Storage,
+        bell: Bell,
+        engines: Mapping[str, EngineSpec],
+        *,
+        default_engine: str,
+        limits: WorkerLimits,
+    ) -> None:
+        self.name = f"{socket.gethostname()[:40]}:{os.getpid()}:{secrets.token_hex(4)}"
+        self._db = db
+        self._storage = storage
+        self._engines = engines
+        self._default_engine = default_engine
+        self._limits = limits
+        self._bell = bell
+        self._stopping = threading.Event()
+        self._attempts: dict[UUID, Attempt] = {}
+        self._guard = threading.Lock()
+        self._slots = [
+            threading.Thread(target=self._slot, args=(bell.slot(),), name=f"slot-{n}", daemon=True)
+            for n in range(limits.concurrency)
+        ]
+        self._keeper = threading.Thread(target=self._keep, name="keeper", daemon=True)
+        self._ended = threading.Event()
+        self.engine_trouble: dict[str, str] = {}
+        """Engines that could not be made ready, with the reason."""
+
+    def start(self) -> None:
+        self._keeper.start()
+        for slot in self._slots:
+            slot.start()
+
+    @property
+    def alive(self) -> bool:
+        return all(thread.is_alive() for thread in (*self._slots, self._keeper))
+
+    def cancel(self, session_id: UUID) -> None:
+        """End the attempt at this session, if one is made here: it is erased or another's."""
+        with self._guard:
+            attempt = self._attempts.get(session_id)
+        if attempt is not None:
+            attempt.cancelled.set()
+
+    def stop(self, *, grace_s: float) -> None:
+        """Claim nothing more, let what is in work finish for a while, then release it."""
+        self._stopping.set()
+        self._bell.ring()
+        deadline = time.monotonic() + grace_s
+        for slot in self._slots:
+            slot.join(max(0.0, deadline - time.monotonic()))
+        with self._guard:
+            rest = list(self._attempts.values())
+        for attempt in rest:
+            attempt.cancelled.set()
+        for slot in self._slots:
+            slot.join()
+        self._ended.set()
+        self._keeper.join()
+
+    # --- slots ---
+
+    def _slot(self, bell: threading.Event) -> None:
+        with _Processes(self._engines, memory_mb=self._limits.memory_mb) as processes:
+            self._warm_up(processes)
+            pause = AGAIN_S
+            while not self._stopping.is_set():
+                bell.clear()
+                try:
+                    if not self.work_one(processes):
+                        bell.wait(self._limits.lease_s / 3)
+                    pause = AGAIN_S
+                except Exception as exc:  # a process edge: a slot must outlive everything
+                    away = translate(exc)
+                    log.warning("worker.pause", error=type(exc).__name__, exc_info=away is None)
+                    self._stopping.wait(pause)
+                    pause = min(pause * 2, AGAIN_MOST_S)
+
+    def _warm_up(self, processes: _Processes) -> None:
+        try:
+            processes.get(self._default_engine).start()
+        except EngineUnavailable as exc:
+            self._note_trouble(self._default_engine, exc)
+
+    def work_one(self, processes: _Processes) -> bool:
+        """Claim one session and make one attempt at it; False when none waits."""
+        with self._db.begin() as tx:
+            row = crud.claim(
+                tx, worker=self.name, lease_s=self._limits.lease_s, engines=self._engines
+            )
+        if row is None:
+            return False
+        attempt = Attempt(row.id, row.attempts, row.engine)
+        with structlog.contextvars.bound_contextvars(
+            session_id=str(row.id), attempt=row.attempts, engine=row.engine
+        ):
+            log.info("session.claimed", waited_s=_waited_s(row))
+            with self._guard:
+                self._attempts[row.id] = attempt
+            try:
+                self._make(row, attempt, processes)
+            finally:
+                with self._guard:
+                    del self._attempts[row.id]
+        return True
+
+    def _make(self, row: TryOnSession, attempt: Attempt, processes: _Processes) -> None:
+        began = time.monotonic()
+        try:
+            outcome = self._run(row, attempt, processes)
+        except RunCancelled:
+            outcome = self._release(attempt) if self._stopping.is_set() else "cancelled"
+        except EngineError as exc:
+            outcome = self._give_up(row, attempt, exc)
+        seconds = time.monotonic() - began
+        JOBS.labels(row.engine, outcome).inc()
+        JOB_SECONDS.labels(row.engine).observe(seconds)
+        log.info("attempt.ended", outcome=outcome, seconds=round(seconds, 3))
+
+    def _run(self, row: TryOnSession, attempt: Attempt, processes: _Processes) -> str:
+        """The way that everybody hopes for. Returns `completed`, or `late`."""
+        job = self._insist(attempt, lambda: self._read(row))
+        output = self._use_engine(attempt, processes.get(row.engine), job)
+        key = f"{erasure.OUTPUTS}/{row.id}/{attempt.number}.{SUFFIXES[job.output_format]}"
+        try:
+            self._insist(attempt, lambda: self._storage.put(key, output.data))
+            done = self._insist(attempt, lambda: self._complete(attempt, key, output))
+        except RunCancelled:
+            done = None
+        if done is None and not self._is_kept(row.id, key):
+            self._throw_away(key)
+            return "late"
+        log.info("session.completed", size=len(output.data), timings_s=dict(output.timings_s))
+        return "completed"
+
+    def _read(self, row: TryOnSession) -> Job:
+        options = row.options
+        try:
+            person = self._storage.get(row.input_image_url)
+            garment = self._read_garment(row)
+        except PictureMissing as exc:
+            raise EngineError(
+                FailureCode.ENGINE_ERROR, log="a stored picture is missing", stage="read"
+            ) from exc
+        return Job(
+            person=person,
+            garment=garment,
+            category=options["category"],
+            garment_photo_type=options["garment_photo_type"],
+            mode=options["mode"],
+            seed=options["seed"],
+            output_format=cast("Literal['jpeg', 'png', 'webp']", options["output_format"]),
+        )
+
+    def _read_garment(self, row: TryOnSession) -> bytes:
+        if row.garment_image_url is not None:
+            return self._storage.get(row.garment_image_url)
+        garment = catalogue.garment(row.options["garment_id"] or "")
+        if garment is None:
+            raise PictureMissing
+        return garment.path.read_bytes()
+
+    def _use_engine(self, attempt: Attempt, engine: EngineProcess, job: Job) -> Output:
+        try:
+            output = engine.run(
+                job,
+                timeout_s=self._limits.timeout_s,
+                on_progress=attempt.report,
+                cancelled=attempt.cancelled,
+            )
+        except EngineUnavailable as exc:
+            self._note_trouble(attempt.engine, exc)
+            raise EngineError(FailureCode.ENGINE_ERROR, log=exc.detail, stage="load") from exc
+        self.engine_trouble.pop(attempt.engine, None)
+        return output
+
+    def _complete(self, attempt: Attempt, key: str, output: Output) -> TryOnSession | None:
+        with self._db.begin() as tx:
+            return crud.complete(
+                tx,
+                attempt.session_id,
+                attempt=attempt.number,
+                output_key=key,
+                quality=output.quality,
+                warnings=[{"code": one.code, "message": one.message} for one in output.cautions],
+                stage=attempt.stage,
+            )
+
+    def _give_up(self, row: TryOnSession, attempt: Attempt, exc: EngineError) -> str:
+        again = exc.retryable and row.attempts < self._limits.max_attempts
+        log.warning("session.retried" if again else "session.failed", code=exc.failure, why=exc.log)
+        stage = exc.stage or attempt.stage
+
+        def end() -> TryOnSession | None:
+            with self._db.begin() as tx:
+                if again:
+                    return crud.put_back(tx, row.id, attempt=attempt.number)
+                return crud.fail(
+                    tx,
+                    row.id,
+                    attempt=attempt.number,
+                    code=exc.failure,
+                    reason=exc.detail,
+                    stage=stage,
+                )
+
+        try:
+            done = self._insist(attempt, end)
+        except RunCancelled:
+            return "cancelled"
+        return "late" if done is None else str(exc.failure)
+
+    def _release(self, attempt: Attempt) -> str:
+        """Let the session wait again at once, because this worker ends."""
+        with self._db.begin() as tx:
+            released = crud.put_back(tx, attempt.session_id, attempt=attempt.number)
+            if released is not None:
+                crud.notify(tx, "created", attempt.session_id)
+        return "cancelled" if released is None else "released"
+
+    def _is_kept(self, session_id: UUID, key: str) -> bool:
+        """Whether the row has this picture after all.
+
+        A commit whose answer was lost with the connection looks like a failure, and finds the row
+        completed when it is tried again: by ourselves.
+        """
+        with self._db.begin() as tx:
+            seen = crud.get_session(tx, session_id)
+        return seen is not None and seen.row.output_image_url == key
+
+    def _throw_away(self, key: str) -> None:
+        try:
+            self._storage.delete(key)
+        except ServiceError as exc:
+            log.warning("output.leftover", code=exc.code)  # the purge takes the whole folder
+
+    def _insist(self, attempt: Attempt, step: Callable[[], T]) -> T:
+        """Try a step until it works: what is done is not lost because a disk is full for a while.
+
+        The keeper prolongs the lease meanwhile. Raises RunCancelled when the session is erased or
+        taken over, or this worker ends.
+        """
+        pause = AGAIN_S
+        while True:
+            try:
+                return step()
+            except Exception as exc:
+                away = exc if isinstance(exc, ServiceError) else translate(exc)
+                if away is None:
+                    raise
+                log.warning("worker.insists", code=getattr(away, "code", None))
+                if attempt.cancelled.wait(pause):
+                    raise RunCancelled from exc
+                pause = min(pause * 2, AGAIN_MOST_S)
+
+    def _note_trouble(self, engine: str, exc: EngineUnavailable) -> None:
+        self.engine_trouble[engine] = exc.detail
+        log.error("engine.unavailable", engine=engine, reason=exc.detail)
+
+    # --- the keeper ---
+
+    def _keep(self) -> None:
+        every = self._limits.lease_s / 3
+        renewed: dict[UUID, float] = {}
+        while not self._ended.wait(min(PROGRESS_S, every)):
+            with self._guard:
+                attempts = list(self._attempts.values())
+            now = time.monotonic()
+            for attempt in attempts:
+                due = now - renewed.get(attempt.session_id, 0.0) >= every
+                if (due or attempt.changed) and not attempt.cancelled.is_set():
+                    self._renew(attempt)
+                    renewed[attempt.session_id] = now
+            renewed = {a.session_id: renewed.get(a.session_id, now) for a in attempts}
+
+    def _renew(self, attempt: Attempt) -> None:
+        attempt.changed = False
+        try:
+            with self._db.begin() as tx:
+                ours = crud.renew(
+                    tx,
+                    attempt.session_id,
+                    attempt=attempt.number,
+                    lease_s=self._limits.lease_s,
+                    stage=attempt.stage,
+                    progress=attempt.progress,
+                )
+        except Exception as exc:  # noqa: BLE001 - tried again at the next turn
+            attempt.changed = True
+            log.warning("worker.lease_not_renewed", error=type(exc).__name__)
+            return
+        if not ours:
+            attempt.cancelled.set()
+
+
+class _Processes:
+    """A slot's engine processes: one an engine, started when first needed."""
+
+    def __init__(self, engines: Mapping[str, EngineSpec], *, memory_mb: int) -> None:
+        self._engines = engines
+        self._memory_mb = memory_mb
+        self._running: dict[str, EngineProcess] = {}
+
+    def get(self, engine: str) -> EngineProcess:
+        if engine not in self._running:
+            self._running[engine] = EngineProcess(self._engines[engine], memory_mb=self._memory_mb)
+        return self._running[engine]
+
+    def __enter__(self) -> _Processes:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for process in self._running.values():
+            process.close()
+
+
+def _waited_s(row: TryOnSession) -> float | None:
+    if row.started_at is None:
+        return None
+    return round((row.started_at - row.created_at).total_seconds(), 3)
