@@ -69,6 +69,7 @@ def open_db(url: str, *, pool_size: int) -> Db:
         pool_timeout=POOL_TIMEOUT_S,
         pool_pre_ping=True,
         pool_recycle=1800,
+        hide_parameters=True,  # an error's text is logged: no token's hash, no key in it
         connect_args=connect_args(url),
     )
     return sessionmaker(engine, expire_on_commit=False)

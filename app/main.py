@@ -26,7 +26,7 @@ from fastapi.staticfiles import StaticFiles
 from starlette.concurrency import run_in_threadpool
 from starlette.middleware import Middleware
 from starlette.middleware.cors import CORSMiddleware
-from starlette.responses import HTMLResponse
+from starlette.responses import FileResponse, HTMLResponse
 
 from app import __version__, logs, problems
 from app.config import Settings, load_settings
@@ -42,6 +42,7 @@ MAX_FIELDS = 16
 MAX_FIELD_BYTES = 4096
 FORM_OVERHEAD_BYTES = 64 * 1024
 
+_PAGE = Path(__file__).parent / "page"
 _DOCS_FILES = Path(fastapi_offline.__file__).parent / "static"
 _EXPOSED = [
     "Location",
@@ -99,6 +100,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     for router in (tryon.router, catalogue.router, health.router):
         app.include_router(router)
     _add_documentation(app)
+    _add_page(app)
     return app
 
 
@@ -144,6 +146,19 @@ def _add_documentation(app: FastAPI) -> None:
             redoc_js_url=f"{files}/redoc.standalone.js",
             redoc_favicon_url=f"{files}/favicon.png",
             with_google_fonts=False,
+        )
+
+
+def _add_page(app: FastAPI) -> None:
+    @app.get("/", include_in_schema=False)
+    async def page() -> FileResponse:
+        return FileResponse(
+            _PAGE / "index.html",
+            headers={
+                "Content-Security-Policy": "default-src 'none'; style-src 'self' 'unsafe-inline'",
+                "Cache-Control": "no-cache",
+                "X-Content-Type-Options": "nosniff",
+            },
         )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict, Field, PlainSerializer
@@ -19,7 +19,7 @@ def rfc3339(instant: datetime) -> str:
 
 Instant = Annotated[datetime, PlainSerializer(rfc3339, return_type=str)]
 
-_SESSION_EXAMPLE = {
+_SESSION_EXAMPLE: dict[str, Any] = {
     "id": "7d6f1f0e-8f3a-4f0e-9d0a-0c8e4a1b2c3d",
     "status": "completed",
     "engine": "mock",

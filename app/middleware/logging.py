@@ -92,11 +92,8 @@ _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"
 
 
 _WORDS = frozenset(
-    """
-    api tryon sessions input garment output engines garments people image
-    health live ready metrics docs redoc openapi.json assets
-    """.split()
-)
+    ("api", "tryon", "sessions", "input", "garment", "output", "engines", "garments", "people")
+).union(("image", "health", "live", "ready", "metrics", "docs", "redoc", "openapi.json", "assets"))
 
 
 def clean_path(path: str) -> str:

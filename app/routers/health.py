@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hmac
-from typing import Annotated
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Header, Response
 from fastapi.responses import PlainTextResponse
@@ -17,7 +17,9 @@ from app.schemas import Alive, Health
 
 router = APIRouter(tags=["health"])
 
-_AWAY = {503: {"model": Health, "description": "The database or the storage is away."}}
+_AWAY: dict[int | str, dict[str, Any]] = {
+    503: {"model": Health, "description": "The database or the storage is away."}
+}
 
 
 @router.get("/api/health", response_model=Health, response_model_exclude_none=True, responses=_AWAY)

@@ -266,9 +266,9 @@ def _read_form(form: CreateForm, rt: Runtime) -> Submission:
     sessions.check_room(rt.reads, queue_limit=rt.settings.queue_limit)
     limits = replace(rt.image_limits, min_side=engine.info.min_side)
     person = images.load(form.person_image.file, field="person_image", limits=limits)
-    garment = form.garment_image and images.load(
-        form.garment_image.file, field="garment_image", limits=limits
-    )
+    garment = None
+    if form.garment_image is not None:
+        garment = images.load(form.garment_image.file, field="garment_image", limits=limits)
     return Submission(
         owner=rt.keyring.owner(form.user_token),
         engine=name,

@@ -1,0 +1,122 @@
+"""Real parts: one embedded PostgreSQL a run, a cloned database and folders a test."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from itertools import count
+from pathlib import Path
+
+import psycopg2
+import pytest
+import structlog
+from fastapi.testclient import TestClient
+from sqlalchemy.engine import make_url
+
+from app.config import Settings
+from app.database import Db, engine_of, migrate, open_db
+from app.main import create_app
+from app.postgres import EmbeddedPostgres
+from app.services.storage import LocalStorage
+
+TEMPLATE = "template_of_tests"
+SECRET = "a secret that only the tests know"
+
+_numbers = count(1)
+
+
+@pytest.fixture(scope="session")
+def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedPostgres]:
+    """The run's PostgreSQL, with the schema in a template database."""
+    with EmbeddedPostgres(tmp_path_factory.mktemp("postgres")) as postgres:
+        _execute(postgres.url, f"CREATE DATABASE {TEMPLATE}")
+        db = open_db(_named(postgres.url, TEMPLATE), pool_size=1)
+        migrate(db)
+        engine_of(db).dispose()
+        yield postgres
+
+
+@pytest.fixture
+def database_url(cluster: EmbeddedPostgres) -> Iterator[str]:
+    """An empty database of this test's own, with the schema."""
+    name = f"test_{next(_numbers)}"
+    _execute(cluster.url, f"CREATE DATABASE {name} TEMPLATE {TEMPLATE}")
+    yield _named(cluster.url, name)
+    _execute(cluster.url, f"DROP DATABASE {name} WITH (FORCE)")
+
+
+@pytest.fixture
+def db(database_url: str) -> Iterator[Db]:
+    factory = open_db(database_url, pool_size=8)
+    yield factory
+    engine_of(factory).dispose()
+
+
+@pytest.fixture
+def storage(tmp_path: Path) -> LocalStorage:
+    return LocalStorage(tmp_path / "uploads")
+
+
+MakeSettings = Callable[..., Settings]
+
+
+@pytest.fixture
+def make_settings(database_url: str, tmp_path: Path) -> MakeSettings:
+    """Settings of a quick, predictable installation; any may be given otherwise."""
+
+    def make(**overrides: object) -> Settings:
+        values: dict[str, object] = {
+            "database_url": database_url,
+            "data_dir": tmp_path / "data",
+            "storage": str(tmp_path / "uploads"),
+            "secret_key": SECRET,
+            "mock_seconds": 0,
+            "mock_failure_rate": 0,
+            "worker_concurrency": 0,
+            "rate_limit_enabled": False,
+            "_env_file": None,
+        }
+        return Settings(**{**values, **overrides})  # type: ignore[arg-type]
+
+    return make
+
+
+MakeClient = Callable[..., TestClient]
+
+
+@pytest.fixture
+def make_client(make_settings: MakeSettings) -> Iterator[MakeClient]:
+    """Start the application with these settings; it stops after the test.
+
+    Without a worker unless `worker_concurrency` says otherwise.
+    """
+    with ExitStack() as stack:
+
+        def make(**overrides: object) -> TestClient:
+            app = create_app(make_settings(**overrides))
+            return stack.enter_context(TestClient(app, raise_server_exceptions=False))
+
+        yield make
+    structlog.reset_defaults()
+
+
+@pytest.fixture
+def client(make_client: MakeClient) -> TestClient:
+    """The application without a worker: what is created keeps waiting."""
+    return make_client()
+
+
+def _named(url: str, database: str) -> str:
+    return make_url(url).set(database=database).render_as_string(hide_password=False)
+
+
+def _execute(url: str, *statements: str) -> None:
+    plain = make_url(url).set(drivername="postgresql").render_as_string(hide_password=False)
+    connection = psycopg2.connect(plain)
+    try:
+        connection.autocommit = True
+        with connection.cursor() as cursor:
+            for statement in statements:
+                cursor.execute(statement)
+    finally:
+        connection.close()
