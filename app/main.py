@@ -25,6 +25,7 @@ from fastapi.openapi.docs import get_redoc_html, get_swagger_ui_html
 from fastapi.staticfiles import StaticFiles
 from starlette.concurrency import run_in_threadpool
 from starlette.middleware import Middleware
+from starlette.middleware.body_limit import RequestBodyLimitMiddleware
 from starlette.middleware.cors import CORSMiddleware
 from starlette.responses import FileResponse, HTMLResponse
 
@@ -77,7 +78,6 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         docs_url=None,
         redoc_url=None,
         lifespan=_lifespan(settings),
-        max_body_size=create_bytes,
         form_limits={
             "max_files": MAX_FILES,
             "max_fields": MAX_FIELDS,
@@ -94,6 +94,9 @@ def create_app(settings: Settings | None = None) -> FastAPI:
             ),
             Middleware(RequestLogging, keyring=Keyring(settings.secrets), clients=clients),
             Middleware(Limits, limiter=_limiter(settings), create_bytes=create_bytes),
+            # Counts what is sent without a Content-Length. FastAPI's own `max_body_size` would
+            # stand outermost, and answer in plain text in place of us.
+            Middleware(RequestBodyLimitMiddleware, max_body_size=create_bytes),
         ],
     )
     problems.install(app)
