@@ -1,0 +1,287 @@
+"""The program of an engine's process: `python -m app.engines.child`, started by EngineProcess.
+
+It holds one engine and makes one picture at a time. It never outlives the server: when the pipe
+from the server ends, for whatever reason, so does this process, in the middle of a run too.
+"""
+
+from __future__ import annotations
+
+import faulthandler
+import os
+import shutil
+import signal
+import sys
+import tempfile
+import threading
+import time
+import traceback
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from io import BytesIO
+from pathlib import Path
+from queue import SimpleQueue
+from typing import TYPE_CHECKING, Any, BinaryIO, NoReturn, cast
+
+from app.engines import Engine, EngineSpec, RunContext, TryOnRequest, TryOnResult
+from app.engines import frames as say
+from app.errors import EngineError, FailureCode, RunCancelled, TryOnError
+
+if TYPE_CHECKING:
+    from app.engines import Rgb
+
+_WATCHDOG_S = 5.0
+"""After the deadline. The server kills a late run long before this; see `_watchdog`."""
+
+_ENCODERS: dict[say.OutputFormat, dict[str, Any]] = {
+    # Full chroma: fine red and blue prints are what a garment's picture is looked at for.
+    "jpeg": {"format": "JPEG", "quality": 92, "subsampling": 0},
+    "png": {"format": "PNG", "compress_level": 3},
+    "webp": {"format": "WEBP", "quality": 90, "method": 2},
+}
+
+
+def main() -> None:
+    inbox, outbox = _take_pipes()
+    _settle()
+    server = _Server(inbox, outbox)
+    spec = say.read(inbox)
+    if not isinstance(spec, EngineSpec):
+        return
+    threading.Thread(target=server.listen, daemon=True).start()
+    engine = _load(spec, server)
+    while engine is not None:
+        server.tell(_answer(engine, server.next_run(), server))
+
+
+class _Server:
+    """The server, as seen from here. `cancelled` is about the run in hand."""
+
+    def __init__(self, inbox: BinaryIO, outbox: BinaryIO) -> None:
+        self._inbox, self._outbox = inbox, outbox
+        self._lock = threading.Lock()  # engines report progress from their own threads
+        self._runs: SimpleQueue[say.Run] = SimpleQueue()
+        self._scratch: str | None = None
+        self.cancelled = threading.Event()
+
+    def tell(self, frame: say.FromChild) -> None:
+        packed = say.pack(frame)
+        # The server has gone: `listen` knows it too, and ends us.
+        with self._lock, suppress(BrokenPipeError):
+            say.write(self._outbox, packed)
+
+    def next_run(self) -> say.Run:
+        return self._runs.get()
+
+    def listen(self) -> None:
+        """Take what the server says, until it has gone."""
+        while (frame := say.read(self._inbox)) is not None:
+            match frame:
+                case say.Cancel():
+                    self.cancelled.set()
+                case say.Run():
+                    # Here and not where the run begins: a Cancel for the last run may have come
+                    # after its end, one for this run may come before its beginning.
+                    self.cancelled.clear()
+                    self._scratch = frame.scratch
+                    self._runs.put(frame)
+            del frame  # a waiting thread holds no picture
+        _end(self._scratch)
+
+
+def _take_pipes() -> tuple[BinaryIO, BinaryIO]:
+    """Keep the pipes to ourselves: what an engine prints goes to stderr, what it reads is empty.
+
+    os.dup makes descriptors that programs started by the engine do not inherit.
+    """
+    inbox, outbox = os.fdopen(os.dup(0), "rb"), os.fdopen(os.dup(1), "wb")
+    nothing = os.open(os.devnull, os.O_RDONLY)
+    os.dup2(nothing, 0)
+    os.close(nothing)
+    os.dup2(2, 1)
+    cast("Any", sys.stdout).reconfigure(line_buffering=True)
+    return inbox, outbox
+
+
+def _settle() -> None:
+    """Be a good child: leave signals to the server, no photo in a core dump, die before it."""
+    faulthandler.enable()  # prints frames only, never arguments
+    # Ctrl-C and service managers may signal every process; the server decides when we end, so that
+    # it can finish the runs in hand.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    if sys.platform != "win32":
+        import resource  # noqa: PLC0415 - not on Windows
+
+        # 1, not 0: a limit of 0 stops files alone, 1 also stops the pipe to a crash collector
+        # (Linux, fs/coredump.c).
+        hard = resource.getrlimit(resource.RLIMIT_CORE)[1]
+        resource.setrlimit(resource.RLIMIT_CORE, (1 if hard else 0, hard))
+    if sys.platform == "linux":
+        with suppress(OSError):  # when the kernel runs out of memory: this process, not the server
+            Path("/proc/self/oom_score_adj").write_text("500")
+
+
+def _end(scratch: str | None) -> NoReturn:
+    """End this process and all that the engine started, at once, with the photos of the run."""
+    if scratch is not None:
+        shutil.rmtree(scratch, ignore_errors=True)
+    if sys.platform != "win32" and os.getpgrp() == os.getpid():
+        os.killpg(0, signal.SIGKILL)
+    os._exit(0)
+
+
+def _load(spec: EngineSpec, server: _Server) -> Engine | None:
+    try:
+        engine = spec.make()
+        engine.load()
+    except TryOnError as exc:
+        server.tell(say.CannotLoad(exc.detail))
+        return None
+    except (Exception, SystemExit) as exc:  # noqa: BLE001 - a process edge
+        traceback.print_exc()  # whole: there is no photo yet that it could show
+        server.tell(
+            say.CannotLoad(f'engine "{spec.name}" could not be loaded: {type(exc).__name__}')
+        )
+        return None
+    server.tell(say.Ready())
+    return engine
+
+
+def _answer(engine: Engine, order: say.Run, server: _Server) -> say.FromChild:
+    try:
+        with _watchdog(order.timeout_s + _WATCHDOG_S), _temporary_files_in(order.scratch):
+            return _run(engine, order, server)
+    except RunCancelled:
+        return say.Cancelled()
+    except EngineError as exc:
+        return say.Failed(exc.failure, exc.detail, exc.log, exc.retryable, exc.stage)
+    except MemoryError as exc:
+        return say.Failed(FailureCode.ENGINE_OUT_OF_MEMORY, log=_frames(exc), broken=True)
+    except (Exception, SystemExit) as exc:  # noqa: BLE001 - a process edge
+        return say.Failed(FailureCode.ENGINE_ERROR, log=_frames(exc), broken=True)
+
+
+def _run(engine: Engine, order: say.Run, server: _Server) -> say.Output:
+    deadline = time.monotonic() + order.timeout_s
+
+    def check() -> None:
+        if server.cancelled.is_set():
+            raise RunCancelled
+        if time.monotonic() >= deadline:
+            raise EngineError(FailureCode.ENGINE_TIMEOUT)
+
+    begun = time.perf_counter()
+    request = _decode(order.job)
+    decoded = time.perf_counter()
+    context = RunContext(_progress_to(server), check, deadline, Path(order.scratch))
+    result = engine.run(request, context)
+    made = time.perf_counter()
+    data, width, height = _encode(result, order.job.output_format)
+    return say.Output(
+        data,
+        width,
+        height,
+        seed=int(result.seed),
+        quality=None if result.quality is None else float(result.quality),
+        timings_s={
+            "decode": decoded - begun,
+            **{str(stage): float(seconds) for stage, seconds in result.timings_s.items()},
+            "encode": time.perf_counter() - made,
+        },
+        cautions=tuple(result.warnings),
+    )
+
+
+def _progress_to(server: _Server) -> Callable[[str, float | None], None]:
+    """Pass progress on, by whole per cents: an engine may report each of its thousand steps."""
+    last: tuple[str, int | None] | None = None
+
+    def progress(stage: str, fraction: float | None = None) -> None:
+        nonlocal last
+        now = (str(stage), None if fraction is None else round(100 * fraction))
+        if now != last:
+            last = now
+            server.tell(say.Progress(now[0], None if fraction is None else float(fraction)))
+
+    return progress
+
+
+def _decode(job: say.Job) -> TryOnRequest:
+    return TryOnRequest(
+        person=_pixels(job.person),
+        garment=_pixels(job.garment),
+        category=cast("Any", job.category),
+        garment_photo_type=cast("Any", job.garment_photo_type),
+        mode=cast("Any", job.mode),
+        seed=job.seed,
+    )
+
+
+def _pixels(data: bytes) -> Rgb:
+    import numpy as np  # noqa: PLC0415 - an idle child is half as large without
+    from PIL import Image  # noqa: PLC0415
+
+    with Image.open(BytesIO(data), formats=("JPEG", "PNG", "WEBP")) as image:
+        return np.array(image.convert("RGB"))  # a copy: engines may write into it
+
+
+def _encode(result: TryOnResult, output_format: say.OutputFormat) -> tuple[bytes, int, int]:
+    import numpy as np  # noqa: PLC0415
+    from PIL import Image  # noqa: PLC0415
+
+    picture = getattr(result, "picture", result)
+    if not (
+        isinstance(picture, np.ndarray)
+        and picture.dtype == np.uint8
+        and picture.ndim == 3
+        and picture.shape[2] == 3
+        and picture.size
+    ):
+        got = f"{getattr(picture, 'shape', type(picture).__name__)} {getattr(picture, 'dtype', '')}"
+        raise EngineError(
+            FailureCode.ENGINE_ERROR, log=f"the picture is {got}, not (h, w, 3) uint8"
+        )
+    file = BytesIO()
+    Image.fromarray(np.ascontiguousarray(picture)).save(file, **_ENCODERS[output_format])
+    return file.getvalue(), picture.shape[1], picture.shape[0]
+
+
+def _frames(exc: BaseException) -> str:
+    """Where it happened and the type, but not what it says: a message may hold a file's name."""
+    where = " < ".join(
+        f"{Path(frame.f_code.co_filename).name}:{line} {frame.f_code.co_qualname}"
+        for frame, line in reversed(list(traceback.walk_tb(exc.__traceback__))[-12:])
+    )
+    return f"{type(exc).__name__} in {where}"
+
+
+@contextmanager
+def _watchdog(seconds: float) -> Iterator[None]:
+    """End this process when a run that holds the interpreter's lock has lost its server.
+
+    `listen` cannot run then; faulthandler's clock is a C thread that needs no lock.
+    """
+    faulthandler.dump_traceback_later(seconds, exit=True)
+    try:
+        yield
+    finally:
+        faulthandler.cancel_dump_traceback_later()
+
+
+@contextmanager
+def _temporary_files_in(folder: str) -> Iterator[None]:
+    """Temporary files of the engine and of what it starts go when the run's folder goes."""
+    before = os.environ.get("TMPDIR")
+    os.environ["TMPDIR"] = tempfile.tempdir = folder
+    try:
+        yield
+    finally:
+        tempfile.tempdir = None
+        if before is None:
+            del os.environ["TMPDIR"]
+        else:
+            os.environ["TMPDIR"] = before
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,384 @@
+"""An engine in a process of its own, kept warm between runs.
+
+A crash, a hang or a hunger for memory fails one run, never the server; the next run gets a fresh
+process. Why it is built this way stands in docs/adr/0004-engine-processes.md.
+"""
+
+from __future__ import annotations
+
+import os
+import pickle
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import replace
+from pathlib import Path
+from queue import Empty, SimpleQueue
+from typing import Any, BinaryIO, cast
+
+import psutil
+
+from app.engines import EngineSpec
+from app.engines import frames as say
+from app.engines.frames import Job, Output
+from app.errors import EngineError, EngineUnavailable, FailureCode, RunCancelled
+
+__all__ = ["EngineProcess", "Job", "Output"]
+
+POLL_S = 0.05
+"""How often the deadline, the cancel event and the memory are looked at."""
+
+GRACE_S = 0.5
+"""How long a run that was asked to stop may take to do so."""
+
+LOAD_TIMEOUT_S = 300.0
+"""Several gigabytes of weights from a slow disk take minutes; more is a hang."""
+
+_ROOT = Path(__file__).resolve().parents[2]
+
+
+class EngineProcess:
+    """One engine, one process, one run at a time; a second run waits for the first.
+
+    memory_mb: how much the process and all that it starts may occupy together (resident size; what
+    a graphics card holds is not counted).
+    """
+
+    def __init__(self, spec: EngineSpec, *, memory_mb: int) -> None:
+        self._spec = spec
+        self._memory_mb = memory_mb
+        self._child: _Child | None = None
+        self._turn = threading.Lock()
+        self._closed = threading.Event()
+
+    @property
+    def alive(self) -> bool:
+        child = self._child
+        return child is not None and not child.ended
+
+    def start(self) -> None:
+        """Load the engine ahead of the first run. Raises EngineUnavailable, with the reason."""
+        never = threading.Event()
+        try:
+            with self._its_turn(never):
+                self._warm(never)
+        except RunCancelled as exc:
+            raise EngineUnavailable("the engine was closed") from exc
+
+    def run(
+        self,
+        job: Job,
+        *,
+        timeout_s: float,
+        on_progress: Callable[[str, float | None], None],
+        cancelled: threading.Event,
+    ) -> Output:
+        """Make one picture.
+
+        timeout_s: for the run alone; loading, where it is needed, has its own bound.
+        cancelled: once set, the run ends within about a second.
+
+        Raises EngineError: the engine's own, or engine_timeout, engine_out_of_memory, engine_error
+        where the process ended by itself. Raises RunCancelled.
+        """
+        with self._its_turn(cancelled):
+            try:
+                child = self._warm(cancelled)
+            except EngineUnavailable as exc:
+                log = f"the engine could not be loaded: {exc.detail}"
+                raise EngineError(FailureCode.ENGINE_ERROR, log=log, retryable=True) from exc
+            order = say.Run(job, timeout_s, str(child.scratch))
+            try:
+                answer = self._follow(child, order, on_progress, cancelled)
+            except BaseException:
+                child.end()
+                raise
+            if isinstance(answer, say.Failed) and answer.broken:
+                child.end()
+            else:
+                child.empty_scratch()
+        if cancelled.is_set():
+            raise RunCancelled
+        if isinstance(answer, say.Failed):
+            raise EngineError(
+                answer.code,
+                answer.detail,
+                log=answer.log,
+                retryable=answer.retryable,
+                stage=answer.stage,
+            )
+        return answer
+
+    def close(self) -> None:
+        """End the process, whatever it does; a run in hand raises RunCancelled. Final."""
+        self._closed.set()
+        self._end_child()
+        # A child that was just being started belongs to whoever has the turn, who now sees that we
+        # are closed; but a callback that hangs must not keep us.
+        if self._turn.acquire(timeout=2):
+            self._end_child()
+            self._turn.release()
+
+    def _end_child(self) -> None:
+        if self._child is not None:
+            self._child.end()
+
+    @contextmanager
+    def _its_turn(self, cancelled: threading.Event) -> Iterator[None]:
+        while not self._turn.acquire(timeout=POLL_S):
+            if cancelled.is_set() or self._closed.is_set():
+                raise RunCancelled
+        try:
+            yield
+        finally:
+            self._turn.release()
+
+    def _warm(self, cancelled: threading.Event) -> _Child:
+        """A child whose engine is loaded. Raises EngineUnavailable, RunCancelled."""
+        if self._closed.is_set():
+            raise RunCancelled
+        if self._child is None or self._child.ended:
+            self._end_child()
+            self._child = _Child(self._spec)
+        child = self._child
+        if child.ready:
+            return child
+        try:
+            self._await_ready(child, cancelled)
+        except EngineUnavailable:
+            child.end()
+            raise
+        except EngineError as exc:
+            child.end()
+            reason = exc.log or exc.detail
+            raise EngineUnavailable(f'engine "{self._spec.name}" does not load: {reason}') from exc
+        return child
+
+    def _await_ready(self, child: _Child, cancelled: threading.Event) -> None:
+        for frame in self._watch(child):
+            match frame:
+                case say.Ready():
+                    child.ready = True
+                    return
+                case say.CannotLoad(reason):
+                    raise EngineUnavailable(reason)
+            if cancelled.is_set():
+                raise RunCancelled  # the child goes on loading, for the next run
+            if time.monotonic() > child.born + LOAD_TIMEOUT_S:
+                log = f"not ready after {LOAD_TIMEOUT_S:.0f} s"
+                raise EngineError(FailureCode.ENGINE_TIMEOUT, log=log)
+
+    def _follow(
+        self,
+        child: _Child,
+        order: say.Run,
+        on_progress: Callable[[str, float | None], None],
+        cancelled: threading.Event,
+    ) -> Output | say.Failed:
+        """Watch one run to its end. Where this raises, the child must be ended."""
+        deadline = time.monotonic() + order.timeout_s
+        asked_at: float | None = None
+        stage: str | None = None
+        child.tell(order)
+        try:
+            for frame in self._watch(child):
+                match frame:
+                    case Output():
+                        return frame
+                    case say.Failed():
+                        return replace(frame, stage=frame.stage or stage)
+                    case say.Cancelled():  # where nobody cancelled, we asked because it was late
+                        log = f"stopped at the deadline of {order.timeout_s:g} s"
+                        return say.Failed(FailureCode.ENGINE_TIMEOUT, log=log, stage=stage)
+                    case say.Progress():
+                        stage = frame.stage
+                        on_progress(stage, frame.fraction)
+                now = time.monotonic()
+                if asked_at is None and (cancelled.is_set() or now > deadline):
+                    child.tell(say.Cancel())
+                    asked_at = now
+                elif asked_at is not None and now > asked_at + GRACE_S:
+                    if cancelled.is_set():
+                        raise RunCancelled
+                    log = f"killed {GRACE_S} s after the deadline of {order.timeout_s:g} s"
+                    raise EngineError(FailureCode.ENGINE_TIMEOUT, log=log)
+        except EngineError as exc:
+            exc.stage = exc.stage or stage
+            raise
+        raise AssertionError("watching a child ends with an answer or an error")
+
+    def _watch(self, child: _Child) -> Iterator[say.FromChild | None]:
+        """What the child says, and None now and then, until it ends or takes too much."""
+        while True:
+            had_ended = child.ended  # asked first: its last words may still be in the pipe
+            frame = child.hear(POLL_S)
+            if self._closed.is_set():
+                raise RunCancelled
+            if isinstance(frame, say.Gone) or (frame is None and had_ended):
+                raise EngineError(FailureCode.ENGINE_ERROR, log=child.obituary())
+            yield frame
+            used_mb = child.memory_bytes() >> 20
+            if used_mb > self._memory_mb:
+                log = f"{used_mb} MB in use, at most {self._memory_mb} MB allowed"
+                raise EngineError(FailureCode.ENGINE_OUT_OF_MEMORY, log=log)
+
+
+class _Child:
+    """The process itself, its pipes and the two threads that serve them.
+
+    Reading and writing have threads so that a child which is stopped, or holds its interpreter's
+    lock, cannot block us: a pipe takes 64 KiB and a photo is larger.
+    """
+
+    def __init__(self, spec: EngineSpec) -> None:
+        self.ready = False
+        self.born = time.monotonic()
+        self._said: SimpleQueue[say.FromChild] = SimpleQueue()
+        self._to_say: SimpleQueue[bytes | None] = SimpleQueue()
+        self._ending = threading.Lock()
+        self._over = False
+        self.tell(spec)
+        # Ours and not the child's, so that it goes even when the child is killed. One for all runs,
+        # because making and removing a folder on a busy disk takes milliseconds.
+        self._folder = tempfile.TemporaryDirectory(
+            prefix="tryonai-engine-", ignore_cleanup_errors=True
+        )
+        self.scratch = Path(self._folder.name)
+        try:
+            self._process = _spawn()
+        except EngineUnavailable:
+            self._folder.cleanup()
+            raise
+        self._root = psutil.Process(self._process.pid)
+        self._family: list[psutil.Process] = []
+        self._family_seen_at = float("-inf")
+        self._threads = [
+            threading.Thread(target=self._read, daemon=True, name="engine-reader"),
+            threading.Thread(target=self._write, daemon=True, name="engine-writer"),
+        ]
+        for thread in self._threads:
+            thread.start()
+
+    @property
+    def ended(self) -> bool:
+        return self._over or self._process.poll() is not None
+
+    def tell(self, frame: say.ToChild) -> None:
+        self._to_say.put(say.pack(frame))
+
+    def hear(self, timeout_s: float) -> say.FromChild | None:
+        with suppress(Empty):
+            return self._said.get(timeout=timeout_s)
+        return None
+
+    def memory_bytes(self) -> int:
+        """Resident size of the process and its descendants; shared pages count in each."""
+        if time.monotonic() > self._family_seen_at + 10 * POLL_S:  # looks through all processes
+            self._look_at_family()
+        total = 0
+        for process in (self._root, *self._family):
+            with suppress(psutil.Error):
+                total += process.memory_info().rss
+        return total
+
+    def obituary(self) -> str:
+        """How the process ended by itself."""
+        self._let_it_end()
+        code = self._process.returncode
+        if code is None:
+            return "the engine's process closed its pipe"
+        if code >= 0:
+            return f"the engine's process ended by itself with status {code}"
+        name = next((known.name for known in signal.Signals if known == -code), f"signal {-code}")
+        hint = ", perhaps by the kernel for want of memory" if name == "SIGKILL" else ""
+        return f"the engine's process was ended by {name}{hint}"
+
+    def end(self) -> None:
+        """Kill the process and what it started, and reap it. From any thread, more than once."""
+        with self._ending:
+            if not self._over:
+                self._over = True
+                self._kill()
+                self._to_say.put(None)
+                self._folder.cleanup()
+        for thread in self._threads:
+            if thread is not threading.current_thread():
+                thread.join(timeout=1)
+
+    def _kill(self) -> None:
+        """Once only, and soon after the process ended: its number may be given to another."""
+        family = set(self._family)  # orphans are no one's children, so those we have seen count too
+        self._look_at_family()
+        if sys.platform == "win32":
+            self._process.kill()
+        else:
+            with suppress(ProcessLookupError):
+                os.killpg(self._process.pid, signal.SIGKILL)
+        for process in family.union(self._family):  # who left the group
+            with suppress(psutil.Error):
+                process.kill()
+        with suppress(subprocess.TimeoutExpired):  # a driver's call may hold it for a while
+            self._process.wait(timeout=5)
+
+    def empty_scratch(self) -> None:
+        """Remove the files of a run; what cannot go now is tried again after the next."""
+        with suppress(OSError):  # the folder has gone, if the child died after its answer
+            for entry in self.scratch.iterdir():
+                if entry.is_dir() and not entry.is_symlink():
+                    shutil.rmtree(entry, ignore_errors=True)
+                else:
+                    entry.unlink(missing_ok=True)
+
+    def _look_at_family(self) -> None:
+        self._family_seen_at = time.monotonic()
+        with suppress(psutil.Error):
+            self._family = self._root.children(recursive=True)
+
+    def _read(self) -> None:
+        with cast("BinaryIO", self._process.stdout) as pipe:
+            try:
+                while (frame := say.read(pipe)) is not None:
+                    self._said.put(cast("say.FromChild", frame))
+                    del frame  # a waiting thread holds no picture
+            except (OSError, ValueError, pickle.UnpicklingError):
+                pass  # torn by the end of the child
+        self._let_it_end()
+        self._said.put(say.Gone())
+        self.end()  # also when nobody is watching, between two runs
+
+    def _let_it_end(self) -> None:
+        """Its pipe ends a moment before it does, and how it ended should be its own doing."""
+        with suppress(subprocess.TimeoutExpired):
+            self._process.wait(timeout=GRACE_S)
+
+    def _write(self) -> None:
+        # The child may have ended: then whoever watches it knows.
+        with suppress(OSError), cast("BinaryIO", self._process.stdin) as pipe:
+            while (packed := self._to_say.get()) is not None:
+                say.write(pipe, packed)
+                del packed  # a waiting thread holds no picture
+
+
+def _spawn() -> subprocess.Popen[bytes]:
+    """Start the program. Its place in a session of its own keeps the terminal's Ctrl-C from it."""
+    path = os.pathsep.join(filter(None, [str(_ROOT), os.environ.get("PYTHONPATH")]))
+    apart: dict[str, Any] = {"start_new_session": True}
+    if sys.platform == "win32":  # never run there
+        apart = {"creationflags": subprocess.CREATE_NEW_PROCESS_GROUP}
+    try:
+        return subprocess.Popen(
+            # -P: a folder named `app` where the server was started must not be taken for ours.
+            [sys.executable, "-P", "-m", "app.engines.child"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            env={**os.environ, "PYTHONPATH": path},
+            **apart,
+        )
+    except OSError as exc:
+        raise EngineUnavailable(f"no process could be started for the engine: {exc}") from exc

@@ -1,0 +1,131 @@
+"""Engines that behave as the tests ask; they run in an engine's process, found by dotted path."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any, NoReturn
+
+from app.engines import Caution, EngineInfo, Licence, RunContext, TryOnRequest, TryOnResult
+from app.errors import EngineError, EngineUnavailable
+
+
+class Acts:
+    """Gives the photo of the person back, after the act that the request's category names."""
+
+    info = EngineInfo("acts", "1", "Acts", (Licence("acts", "Apache-2.0"),))
+
+    def load(self) -> None:
+        sys.stdout.write("loading\n")
+
+    def run(self, request: TryOnRequest, context: RunContext) -> TryOnResult:
+        context.check()
+        result = TryOnResult(
+            request.person,
+            seed=request.seed,
+            quality=0.5,
+            timings_s={"act": 0.25},
+            warnings=(Caution("echo", "This is the photo itself."),),
+        )
+        if request.category == "auto":
+            return result
+        instead = getattr(self, request.category)(context)
+        return result if instead is None else TryOnResult(instead, seed=0)
+
+    def print_and_read(self, context: RunContext) -> None:
+        sys.stdout.write("to stdout\n")
+        os.write(1, b"to descriptor 1\n")
+        subprocess.run([sys.executable, "-c", "print('from a program')"], check=True)
+        assert not sys.stdin.read()
+
+    def report_each_step(self, context: RunContext) -> None:
+        for step in range(1000):
+            context.progress("steps", step / 1000)
+        context.progress("last", None)
+
+    def wait(self, context: RunContext) -> NoReturn:
+        context.progress("waiting", None)
+        while True:
+            context.check()
+            time.sleep(0.01)
+
+    def hang(self, context: RunContext) -> NoReturn:
+        context.progress("hanging", None)
+        while True:
+            time.sleep(0.01)
+
+    def start_programs_and_hang(self, context: RunContext) -> None:
+        for apart in (False, True):
+            sleeper = [sys.executable, "-c", "import time; time.sleep(100)"]
+            context.progress(str(subprocess.Popen(sleeper, start_new_session=apart).pid), None)
+        self.hang(context)
+
+    def fork_and_die(self, context: RunContext) -> None:
+        """The fork holds our pipes open."""
+        pid = os.fork()
+        if pid == 0:
+            time.sleep(100)
+        context.progress(str(pid), None)
+        os._exit(3)
+
+    def refuse(self, context: RunContext) -> None:
+        raise EngineError("no_person", "Nobody is there.", log="0 found", retryable=True, stage="x")
+
+    def leave_files(self, context: RunContext) -> None:
+        assert not list(context.scratch.iterdir())
+        (context.scratch / "photo").write_bytes(b"a face")
+        folder = Path(tempfile.mkdtemp())
+        assert folder.parent == context.scratch
+        (folder / "photo").write_bytes(b"a face")
+        context.progress(str(context.scratch), None)
+
+    def leave_files_and_hang(self, context: RunContext) -> None:
+        self.leave_files(context)
+        self.hang(context)
+
+    def tell_a_secret(self, context: RunContext) -> None:
+        raise ValueError("holiday-photo.jpg cannot be read")
+
+    def run_out_of_memory(self, context: RunContext) -> None:
+        raise MemoryError
+
+    def leave(self, context: RunContext) -> None:
+        sys.exit("an engine has no business to do this")
+
+    def return_grey(self, context: RunContext) -> Any:
+        import numpy as np  # noqa: PLC0415 - heavy; most processes of the tests never come here
+
+        return np.zeros((4, 4), np.uint8)
+
+    def return_floats(self, context: RunContext) -> Any:
+        import numpy as np  # noqa: PLC0415
+
+        return np.zeros((4, 4, 3))
+
+    def return_text(self, context: RunContext) -> Any:
+        return "a picture"
+
+
+class NotInstalled(Acts):
+    def load(self) -> None:
+        raise EngineUnavailable("the weights are missing; run scripts/fetch_weights.py")
+
+
+class BreaksAtLoad(Acts):
+    def load(self) -> None:
+        raise OSError("/a/path/of/ours is torn")
+
+
+class DiesAtLoad(Acts):
+    def load(self) -> None:
+        os._exit(7)
+
+
+class LoadsForEver(Acts):
+    def load(self) -> None:
+        while True:
+            time.sleep(0.01)
