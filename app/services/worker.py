@@ -13,7 +13,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Literal, TypeVar, cast
+from typing import TypeVar, cast
 from uuid import UUID
 
 import structlog
@@ -21,7 +21,8 @@ import structlog
 from app import catalogue, crud
 from app.database import Db, translate
 from app.engines import EngineSpec
-from app.engines.process import EngineProcess, Job, Output
+from app.engines.frames import Job, Output, OutputFormat
+from app.engines.process import EngineProcess
 from app.errors import EngineError, EngineUnavailable, FailureCode, RunCancelled, ServiceError
 from app.metrics import JOB_SECONDS, JOBS
 from app.models import TryOnSession
@@ -223,7 +224,7 @@ class Worker:
             garment_photo_type=options["garment_photo_type"],
             mode=options["mode"],
             seed=options["seed"],
-            output_format=cast("Literal['jpeg', 'png', 'webp']", options["output_format"]),
+            output_format=cast("OutputFormat", options["output_format"]),
         )
 
     def _read_garment(self, row: TryOnSession) -> bytes:
@@ -235,18 +236,21 @@ class Worker:
         return garment.path.read_bytes()
 
     def _use_engine(self, attempt: Attempt, engine: EngineProcess, job: Job) -> Output:
-        try:
-            output = engine.run(
-                job,
-                timeout_s=self._limits.timeout_s,
-                on_progress=attempt.report,
-                cancelled=attempt.cancelled,
-            )
-        except EngineUnavailable as exc:
-            self._note_trouble(attempt.engine, exc)
-            raise EngineError(FailureCode.ENGINE_ERROR, log=exc.detail, stage="load") from exc
-        self.engine_trouble.pop(attempt.engine, None)
-        return output
+        if not engine.alive:
+            try:
+                engine.start()
+            except EngineUnavailable as exc:
+                self._note_trouble(attempt.engine, exc)
+                raise EngineError(
+                    FailureCode.ENGINE_ERROR, log=exc.detail, retryable=True, stage="load"
+                ) from exc
+            self.engine_trouble.pop(attempt.engine, None)
+        return engine.run(
+            job,
+            timeout_s=self._limits.timeout_s,
+            on_progress=attempt.report,
+            cancelled=attempt.cancelled,
+        )
 
     def _complete(self, attempt: Attempt, key: str, output: Output) -> TryOnSession | None:
         with self._db.begin() as tx:
