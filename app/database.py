@@ -151,10 +151,10 @@ def migrate(db: Db) -> None:
 
     Raises DatabaseUnavailable, or SettingsError when a newer version has been here before.
     """
-    # Here, because only a start needs it and it takes a tenth of a second to import.
-    from alembic import command
-    from alembic.config import Config
-    from alembic.util import CommandError
+    # Only a start needs Alembic, and it takes a tenth of a second to import.
+    from alembic import command  # noqa: PLC0415
+    from alembic.config import Config  # noqa: PLC0415
+    from alembic.util import CommandError  # noqa: PLC0415
 
     config = Config()
     config.set_main_option("script_location", str(MIGRATIONS))

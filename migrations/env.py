@@ -25,9 +25,10 @@ def run(connection: Connection) -> None:
 
 
 def run_from_command_line() -> None:
-    from app.config import load_settings
-    from app.database import engine_of
-    from app.runtime import open_runtime
+    # The server, which comes here at every start, has all of this already.
+    from app.config import load_settings  # noqa: PLC0415
+    from app.database import engine_of  # noqa: PLC0415
+    from app.runtime import open_runtime  # noqa: PLC0415
 
     with open_runtime(load_settings()) as runtime, engine_of(runtime.db).begin() as connection:
         run(connection)

@@ -11,13 +11,13 @@ from pathlib import Path
 import psycopg2
 import pytest
 import structlog
+from app.postgres import EmbeddedPostgres
 from fastapi.testclient import TestClient
 from sqlalchemy.engine import make_url
 
 from app.config import Settings
 from app.database import Db, engine_of, migrate, open_db
 from app.main import create_app
-from app.postgres import EmbeddedPostgres
 from app.services.storage import LocalStorage
 
 TEMPLATE = "template_of_tests"

@@ -24,9 +24,10 @@ def post(client: TestClient, *, person: bytes | None = None, **fields: object) -
     data = {"user_token": TOKEN, **fields}
     for name in [name for name, value in data.items() if isinstance(value, bytes)]:
         files[name] = ("file", data.pop(name), "application/octet-stream")  # type: ignore[assignment]
-    return client.post(
+    answer: Response = client.post(
         URL, files=files, data={name: str(v) for name, v in data.items() if v is not None}
     )
+    return answer
 
 
 def test_one_photo_and_a_token_are_enough(client: TestClient) -> None:

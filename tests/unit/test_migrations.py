@@ -5,12 +5,12 @@ from __future__ import annotations
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-from sqlalchemy import inspect, text
-
 from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.config import Config
 from alembic.migration import MigrationContext
+from sqlalchemy import inspect, text
+
 from app.database import MIGRATIONS, Base, Db, engine_of, migrate
 from app.errors import SettingsError
 from app.models import TryOnSession
