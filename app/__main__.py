@@ -70,30 +70,31 @@ def serve(settings: Settings, options: argparse.Namespace) -> int:
     import uvicorn
 
     from app.main import create_app
+    from app.runtime import serving
 
     host = options.host or settings.host
-    port = settings.port if options.port is None else options.port
-    listener = _listen(host, port)
+    listener = _listen(host, settings.port if options.port is None else options.port)
 
     class Server(uvicorn.Server):
         async def startup(self, sockets: list[socket.socket] | None = None) -> None:
             await super().startup(sockets)
-            if self.started:
-                _print_addresses(host, listener.getsockname()[1])
+            _print_addresses(host, listener.getsockname()[1])
 
-    config = uvicorn.Config(
-        create_app(settings),
-        log_config=None,
-        access_log=False,
-        server_header=False,
-        # Whose word counts for the client's address is TRUSTED_PROXIES's business alone.
-        proxy_headers=False,
-        timeout_graceful_shutdown=CLOSE_CONNECTIONS_S,
-    )
-    server = Server(config)
-    with listener:
-        server.run(sockets=[listener])
-    return 0 if server.started else 1
+    # uvicorn ends on SIGTERM and then raises it again, for whoever was there before: for us, who
+    # still have to stop the worker and the database.
+    signal.signal(signal.SIGTERM, lambda *_: None)
+    with listener, serving(settings, concurrency=settings.worker_concurrency) as runtime:
+        config = uvicorn.Config(
+            create_app(settings, runtime),
+            log_config=None,
+            access_log=False,
+            server_header=False,
+            # Whose word counts for the client's address is TRUSTED_PROXIES's business alone.
+            proxy_headers=False,
+            timeout_graceful_shutdown=CLOSE_CONNECTIONS_S,
+        )
+        Server(config).run(sockets=[listener])
+    return 0
 
 
 def work(settings: Settings, options: argparse.Namespace) -> int:

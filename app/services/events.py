@@ -19,6 +19,7 @@ from sqlalchemy.engine import make_url
 
 from app import crud
 from app.database import connect_args
+from app.errors import TryOnError
 
 log = structlog.get_logger(__name__)
 
@@ -70,7 +71,7 @@ class Events:
         while not self._stopping.is_set():
             try:
                 self._listen()
-            except psycopg2.Error as exc:
+            except (psycopg2.Error, TryOnError) as exc:
                 log.warning("events.disconnected", error=type(exc).__name__)
             except Exception:  # a process edge: listening must never end
                 log.exception("events.failed")
