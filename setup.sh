@@ -47,8 +47,9 @@ find_python() {
         "or name it: PYTHON=/path/to/python3 ./setup.sh"
 }
 
-# Where stdin is closed, the next file opened would become stdin.
-(: <&0) 2>/dev/null || exec </dev/null
+# Where stdin is closed, the next file to be opened would become stdin.
+# (A copy tells; dash takes `<&0` for nothing to do.)
+(: 3<&0) 2>/dev/null || exec </dev/null
 
 # An activated environment's settings are for its own Python.
 unset PYTHONHOME
