@@ -68,12 +68,9 @@ def settings(file: Path) -> dict[str, str]:
 # The shell part
 
 
-@pytest.mark.parametrize("shell", ["sh", "bash", "dash", "zsh", "ksh"])
+@pytest.mark.parametrize("shell", ["sh", *filter(shutil.which, ["bash", "dash", "zsh", "ksh"])])
 @pytest.mark.parametrize("script", ["setup.sh", "scripts/requirements.sh"])
 def test_every_shell_can_read_the_scripts(shell: str, script: str) -> None:
-    if shutil.which(shell) is None:
-        pytest.skip(f"there is no {shell} here")
-
     assert subprocess.run([shell, "-n", ROOT / script], check=False).returncode == 0
 
 
