@@ -10,7 +10,8 @@ import re
 from collections.abc import Sequence
 from typing import Annotated, cast
 
-from fastapi import Depends, Header, Request
+from fastapi import Depends, Request, Security
+from fastapi.security import APIKeyHeader
 
 from app.errors import UserTokenRequired
 from app.runtime import Runtime
@@ -27,9 +28,14 @@ Rt = Annotated[Runtime, Depends(runtime)]
 
 UserToken = Annotated[
     str | None,
-    Header(
-        alias="X-User-Token",
-        description="The anonymous owner's token: 8–255 of `A–Z a–z 0–9 . _ ~ -`.",
+    Security(
+        APIKeyHeader(
+            name="X-User-Token",
+            scheme_name="UserToken",
+            auto_error=False,
+            description="The anonymous owner's token: 8–255 of `A–Z a–z 0–9 . _ ~ -`, as it was "
+            "sent with the create.",
+        )
     ),
 ]
 

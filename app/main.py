@@ -17,6 +17,7 @@ if __name__ == "__main__":
 
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, ExitStack, asynccontextmanager
+from functools import cache, partial
 from pathlib import Path
 
 import fastapi_offline
@@ -31,10 +32,12 @@ from starlette.responses import FileResponse, HTMLResponse
 
 from app import __version__, logs, problems
 from app.config import Settings, load_settings
+from app.document import describe
+from app.middleware.lenient import Lenient
 from app.middleware.limits import Limits
 from app.middleware.logging import RequestLogging
 from app.routers import catalogue, health, tryon
-from app.runtime import Runtime, serving
+from app.runtime import Runtime, engine_names, serving
 from app.services.ratelimit import ClientAddress, RateLimiter
 
 MAX_FILES = 2
@@ -77,6 +80,7 @@ def create_app(settings: Settings, runtime: Runtime | None = None) -> FastAPI:
         openapi_url="/api/openapi.json",
         docs_url=None,
         redoc_url=None,
+        redirect_slashes=False,
         lifespan=_lifespan(settings, runtime),
         form_limits={
             "max_files": MAX_FILES,
@@ -97,12 +101,13 @@ def create_app(settings: Settings, runtime: Runtime | None = None) -> FastAPI:
             # Counts what is sent without a Content-Length. FastAPI's own `max_body_size` would
             # stand outermost, and answer in plain text in place of us.
             Middleware(RequestBodyLimitMiddleware, max_body_size=create_bytes),
+            Middleware(Lenient),
         ],
     )
     problems.install(app)
     for router in (tryon.router, catalogue.router, health.router):
         app.include_router(router)
-    _add_documentation(app)
+    _add_documentation(app, settings)
     _add_page(app)
     return app
 
@@ -132,8 +137,10 @@ def _limiter(settings: Settings) -> RateLimiter | None:
     return RateLimiter(create=settings.rate_limit_create, other=settings.rate_limit_other)
 
 
-def _add_documentation(app: FastAPI) -> None:
+def _add_documentation(app: FastAPI, settings: Settings) -> None:
     """Swagger UI and ReDoc from our own server: they work without a network."""
+    described = cache(partial(describe, app, engines=engine_names(settings)))
+    app.openapi = described  # type: ignore[method-assign] # FastAPI's documented way
     files = "/api/docs/assets"
     app.mount(files, StaticFiles(directory=_DOCS_FILES), name="docs-assets")
 

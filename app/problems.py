@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 from collections.abc import Sequence
 from http import HTTPStatus
+from types import MappingProxyType
 from typing import Any
 
 import structlog
@@ -38,6 +39,7 @@ from app.schemas import FieldError, Problem
 log = structlog.get_logger(__name__)
 
 MEDIA_TYPE = "application/problem+json"
+SCHEMA = MappingProxyType({"$ref": "#/components/schemas/Problem"})
 _FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
 
 
@@ -93,6 +95,8 @@ def install(app: FastAPI) -> None:
         headers = dict(exc.headers or {})
         if isinstance(error, MethodNotAllowed):
             headers["Allow"] = ", ".join(_methods_at(request))
+            if request.method == "OPTIONS":
+                return Response(status_code=204, headers=headers)
         return response(error, request_id=_request_id(request), headers=headers)
 
     async def on_validation(request: Request, exc: Exception) -> Response:
@@ -169,25 +173,31 @@ def _sentence(error: Any) -> str:
 
 
 def _methods_at(request: Request) -> list[str]:
-    """Every method that some route takes at this path; the framework names one route's only."""
-    methods: set[str] = set()
-    for route in request.app.routes:
-        match, _ = route.matches(request.scope)
-        if match is not Match.NONE:
-            methods |= set(getattr(route, "methods", None) or ())
-    return sorted(methods | {"OPTIONS"})
+    """Every method that some route takes at this path; the framework names one route's only.
+
+    Asked of the routes one by one, because an included router does not tell its own.
+    """
+    methods = {"OPTIONS"}
+    for method in ("GET", "POST", "DELETE"):
+        scope = {**request.scope, "method": method}
+        if any(route.matches(scope)[0] is Match.FULL for route in request.app.routes):
+            methods |= {"GET", "HEAD"} if method == "GET" else {method}
+    return sorted(methods)
 
 
 def documented(*errors: type[TryOnError]) -> dict[int | str, dict[str, Any]]:
-    """What OpenAPI says of the errors of a route: each status, with an example of each code."""
+    """What OpenAPI says of the errors of a route: each status, with an example of each code.
+
+    The schema is named, not given as a `model`: FastAPI would file that under the media type of
+    the route's good answers. `app.document` puts the schema where it is named.
+    """
     by_status: dict[int | str, dict[str, Any]] = {}
     for error in errors:
         examples = by_status.setdefault(
             error.status,
             {
-                "model": Problem,
                 "description": HTTPStatus(error.status).phrase,
-                "content": {MEDIA_TYPE: {"examples": {}}},
+                "content": {MEDIA_TYPE: {"schema": dict(SCHEMA), "examples": {}}},
                 **_documented_headers(error),
             },
         )["content"][MEDIA_TYPE]["examples"]
@@ -206,6 +216,12 @@ def documented(*errors: type[TryOnError]) -> dict[int | str, dict[str, Any]]:
 
 
 def _documented_headers(error: type[TryOnError]) -> dict[str, Any]:
+    if issubclass(error, UserTokenRequired):
+        return {
+            "headers": {
+                "WWW-Authenticate": {"description": "What to send.", "schema": {"type": "string"}}
+            }
+        }
     if not issubclass(error, ServiceError | RateLimited):
         return {}
     return {

@@ -92,17 +92,24 @@ class Runtime:
             raise DatabaseUnavailable("The database is being prepared. Try again in a moment.")
 
 
-def offered_engines(settings: Settings) -> dict[str, OfferedEngine]:
-    """The engines of the settings, the default one first. Raises SettingsError."""
+def engine_names(settings: Settings) -> list[str]:
+    """The default engine first. One that is not among ENGINES is replaced by their first.
+
+    Raises SettingsError.
+    """
     names = list(dict.fromkeys(settings.engines))
     if not names:
         raise SettingsError("ENGINES is empty: name at least one engine.")
-    default = settings.engine
-    if default not in names:
-        log.warning("engine.replaced", engine=default, by=names[0])
-        default = names[0]
-    names.remove(default)
-    specs = [find(name, _engine_options(name, settings)) for name in (default, *names)]
+    # Stable: with an ENGINE that is not among them, the first stays the first.
+    return sorted(names, key=lambda name: name != settings.engine)
+
+
+def offered_engines(settings: Settings) -> dict[str, OfferedEngine]:
+    """The engines of the settings, the default one first. Raises SettingsError."""
+    names = engine_names(settings)
+    if settings.engine != names[0]:
+        log.warning("engine.replaced", engine=settings.engine, by=names[0])
+    specs = [find(name, _engine_options(name, settings)) for name in names]
     return {spec.name: OfferedEngine(spec, spec.make().info) for spec in specs}
 
 

@@ -6,7 +6,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Callable, Generator, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from itertools import count
 from pathlib import Path
 
@@ -51,10 +51,15 @@ def cluster() -> Iterator[EmbeddedPostgres]:
 @pytest.fixture
 def database_url(cluster: EmbeddedPostgres) -> Iterator[str]:
     """An empty database of this test's own, with the schema."""
-    name = f"test_{next(_numbers)}"
-    _execute(cluster.url, f"CREATE DATABASE {name} TEMPLATE {TEMPLATE}")
-    yield _named(cluster.url, name)
-    _execute(cluster.url, f"DROP DATABASE {name} WITH (FORCE)")
+    with _database(cluster) as url:
+        yield url
+
+
+@pytest.fixture(scope="module")
+def shared_database_url(cluster: EmbeddedPostgres) -> Iterator[str]:
+    """One database for the tests of a file, where they do not disturb each other."""
+    with _database(cluster) as url:
+        yield url
 
 
 @pytest.fixture
@@ -77,18 +82,7 @@ def make_settings(database_url: str, tmp_path: Path) -> MakeSettings:
     """Settings of a quick, predictable installation; any may be given otherwise."""
 
     def make(**overrides: object) -> Settings:
-        values: dict[str, object] = {
-            "database_url": database_url,
-            "data_dir": tmp_path / "data",
-            "storage": str(tmp_path / "uploads"),
-            "secret_key": SECRET,
-            "mock_seconds": 0,
-            "mock_failure_rate": 0,
-            "worker_concurrency": 0,
-            "rate_limit_enabled": False,
-            "_env_file": None,
-        }
-        return Settings(**{**values, **overrides})  # type: ignore[arg-type]
+        return _settings(database_url, tmp_path, overrides)
 
     return make
 
@@ -103,19 +97,59 @@ def make_client(make_settings: MakeSettings) -> Iterator[MakeClient]:
     Without a worker unless `worker_concurrency` says otherwise.
     """
     with ExitStack() as stack:
-
-        def make(**overrides: object) -> TestClient:
-            app = create_app(make_settings(**overrides))
-            return stack.enter_context(TestClient(app, raise_server_exceptions=False))
-
-        yield make
+        yield lambda **overrides: _start(stack, make_settings(**overrides))
     structlog.reset_defaults()
+
+
+@pytest.fixture(scope="module")
+def make_shared_client(
+    shared_database_url: str, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[MakeClient]:
+    """The same for a whole file: a start takes half a second."""
+    folder = tmp_path_factory.mktemp("shared")
+    with ExitStack() as stack:
+        yield lambda **overrides: _start(stack, _settings(shared_database_url, folder, overrides))
+    structlog.reset_defaults()
+
+
+@pytest.fixture(scope="module")
+def shared_client(make_shared_client: MakeClient) -> TestClient:
+    """The application without a worker, for tests of a file that do not disturb each other."""
+    return make_shared_client()
 
 
 @pytest.fixture
 def client(make_client: MakeClient) -> TestClient:
     """The application without a worker: what is created keeps waiting."""
     return make_client()
+
+
+@contextmanager
+def _database(cluster: EmbeddedPostgres) -> Iterator[str]:
+    name = f"test_{next(_numbers)}"
+    _execute(cluster.url, f"CREATE DATABASE {name} TEMPLATE {TEMPLATE}")
+    yield _named(cluster.url, name)
+    _execute(cluster.url, f"DROP DATABASE {name} WITH (FORCE)")
+
+
+def _settings(database_url: str, folder: Path, overrides: dict[str, object]) -> Settings:
+    values: dict[str, object] = {
+        "database_url": database_url,
+        "data_dir": folder / "data",
+        "storage": str(folder / "uploads"),
+        "secret_key": SECRET,
+        "mock_seconds": 0,
+        "mock_failure_rate": 0,
+        "worker_concurrency": 0,
+        "rate_limit_enabled": False,
+        "_env_file": None,
+    }
+    return Settings(**{**values, **overrides})  # type: ignore[arg-type]
+
+
+def _start(stack: ExitStack, settings: Settings) -> TestClient:
+    app = create_app(settings)
+    return stack.enter_context(TestClient(app, raise_server_exceptions=False))
 
 
 def _named(url: str, database: str) -> str:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from fastapi import APIRouter, Response
+from typing import Annotated
+
+from fastapi import APIRouter, Path, Response
 from fastapi.responses import FileResponse
 
 from app import catalogue, errors
@@ -24,6 +26,10 @@ router = APIRouter(prefix="/api/tryon", tags=["catalogue"])
 
 _AN_HOUR = "public, max-age=3600"
 _LIMITED = documented(errors.RateLimited)
+
+
+GarmentId = Annotated[str, Path(examples=["tshirt-print"])]
+PersonId = Annotated[str, Path(examples=["ada"])]
 
 
 class WebpResponse(FileResponse):
@@ -101,7 +107,7 @@ async def people(response: Response) -> PersonList:
     response_class=WebpResponse,
     responses=documented(errors.NotFound, errors.RateLimited),
 )
-async def garment_image(garment_id: str) -> FileResponse:
+async def garment_image(garment_id: GarmentId) -> FileResponse:
     return _image(catalogue.garment(garment_id))
 
 
@@ -110,7 +116,7 @@ async def garment_image(garment_id: str) -> FileResponse:
     response_class=WebpResponse,
     responses=documented(errors.NotFound, errors.RateLimited),
 )
-async def person_image(person_id: str) -> FileResponse:
+async def person_image(person_id: PersonId) -> FileResponse:
     return _image(catalogue.person(person_id))
 
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 import hmac
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Header, Response
+from fastapi import APIRouter, Response, Security
 from fastapi.responses import PlainTextResponse
+from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 from prometheus_client import CONTENT_TYPE_LATEST
 
 from app import checks, crud, metrics
@@ -47,13 +48,19 @@ def ready(rt: Rt, response: Response) -> Health:
     return health(rt, response)
 
 
+MetricsToken = Annotated[
+    HTTPAuthorizationCredentials | None,
+    Security(HTTPBearer(scheme_name="MetricsToken", auto_error=False)),
+]
+
+
 @router.get("/metrics", response_class=PlainTextResponse, responses=documented(NotFound))
-def read_metrics(rt: Rt, authorization: Annotated[str, Header()] = "") -> Response:
+def read_metrics(rt: Rt, sent: MetricsToken = None) -> Response:
     """Prometheus; where `METRICS_TOKEN` is set, only with it as Bearer."""
     token = rt.settings.metrics_token
     if token is not None:
-        wanted = f"Bearer {token.get_secret_value()}"
-        if not hmac.compare_digest(authorization.encode(), wanted.encode()):
+        given = sent.credentials if sent is not None else ""
+        if not hmac.compare_digest(given.encode(), token.get_secret_value().encode()):
             raise NotFound("There is nothing at this address without the operator's token.")
     _measure_queue(rt)
     return Response(metrics.render(), media_type=CONTENT_TYPE_LATEST)

@@ -9,9 +9,11 @@ from datetime import UTC, datetime
 from typing import Annotated, BinaryIO, Literal
 from uuid import UUID
 
-from fastapi import APIRouter, BackgroundTasks, Form, Header, Query, Response, UploadFile
+from fastapi import APIRouter, BackgroundTasks, Form, Header, Query, Response, Security, UploadFile
 from fastapi.responses import StreamingResponse
+from fastapi.security import APIKeyQuery
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic.json_schema import SkipJsonSchema
 
 from app import errors
 from app.deps import TOKEN_PATTERN, Owners, OwnersOrNone, Rt
@@ -43,10 +45,10 @@ class CreateForm(BaseModel):
         description="JPEG, PNG or WebP of one person, at most 10 MiB, 25 megapixels, "
         "and 8,000 pixels on a side."
     )
-    garment_image: UploadFile | None = Field(
+    garment_image: UploadFile | SkipJsonSchema[None] = Field(
         None, description="The garment, under the same rules. Or use `garment_id`."
     )
-    garment_id: str | None = Field(
+    garment_id: str | SkipJsonSchema[None] = Field(
         None,
         max_length=64,
         description="A garment of the catalogue; the first one where no garment is sent at all.",
@@ -60,11 +62,13 @@ class CreateForm(BaseModel):
     category: Annotated[Literal["auto"] | Category, BeforeValidator(_common_name)] = "auto"
     garment_photo_type: Literal["auto"] | PhotoType = "auto"
     mode: Mode = "balanced"
-    seed: int | None = Field(
-        None, ge=0, lt=sessions.SEED_LIMIT, description="Drawn by the server where left out."
+    seed: Annotated[int, Field(ge=0, lt=sessions.SEED_LIMIT)] | SkipJsonSchema[None] = Field(
+        None, description="Drawn by the server where left out."
     )
     output_format: Literal["jpeg", "png", "webp"] = "jpeg"
-    engine: str | None = Field(None, max_length=255, description="One of `GET /api/tryon/engines`.")
+    engine: str | SkipJsonSchema[None] = Field(
+        None, max_length=255, description="One of `GET /api/tryon/engines`."
+    )
 
 
 @router.post(
@@ -112,6 +116,13 @@ def create(form: Annotated[CreateForm, Form()], rt: Rt, later: BackgroundTasks) 
     )
 
 
+Cursor = Annotated[
+    Annotated[str, Field(max_length=200, json_schema_extra={"format": "cursor"})]
+    | SkipJsonSchema[None],
+    Query(description="The `next_cursor` of the page before, unchanged."),
+]
+
+
 @router.get(
     "",
     response_model=SessionList,
@@ -127,7 +138,7 @@ def list_mine(
     owners: Owners,
     response: Response,
     limit: Annotated[int, Query(ge=1, le=100)] = 20,
-    cursor: Annotated[str | None, Query(max_length=200)] = None,
+    cursor: Cursor = None,
 ) -> SessionList:
     """My sessions, newest first."""
     page = sessions.page(rt.reads, owners=owners, limit=limit, cursor=cursor)
@@ -197,6 +208,19 @@ def erase_all(rt: Rt, owners: Owners) -> Response:
     return Response(status_code=204)
 
 
+Signature = Annotated[
+    str | None,
+    Security(
+        APIKeyQuery(
+            name="signature",
+            scheme_name="PictureSignature",
+            auto_error=False,
+            description="Made by the server: part of the picture addresses of a session.",
+        )
+    ),
+]
+
+
 class PictureResponse(StreamingResponse):
     media_type = "image/jpeg"
 
@@ -229,11 +253,11 @@ def read_picture(
     rt: Rt,
     owners: OwnersOrNone,
     expires: Annotated[str, Query(max_length=32)] = "",
-    signature: Annotated[str, Query(max_length=128)] = "",
+    signature: Signature = None,
 ) -> Response:
     """The picture's bytes, for the owner's token or for the signed address of the session."""
     if owners is None:
-        _check_signature(rt, session_id, picture, expires=expires, signature=signature)
+        _check_signature(rt, session_id, picture, expires=expires, signature=signature or "")
     seen = sessions.find(rt.reads, session_id, owners=owners)
     reader, size, media_type = sessions.open_picture(rt.storage, seen.row, picture)
     suffix = media_type.partition("/")[2].replace("jpeg", "jpg")
