@@ -102,13 +102,25 @@ def make_client(make_settings: MakeSettings) -> Iterator[MakeClient]:
 
 
 @pytest.fixture(scope="module")
-def make_shared_client(
-    shared_database_url: str, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[MakeClient]:
+def shared_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("shared")
+
+
+@pytest.fixture(scope="module")
+def shared_uploads(shared_folder: Path) -> Path:
+    """Where the applications of `make_shared_client` keep their pictures."""
+    return shared_folder / "uploads"
+
+
+@pytest.fixture(scope="module")
+def make_shared_client(shared_database_url: str, shared_folder: Path) -> Iterator[MakeClient]:
     """The same for a whole file: a start takes half a second."""
-    folder = tmp_path_factory.mktemp("shared")
+
+    def make(**overrides: object) -> TestClient:
+        return _start(stack, _settings(shared_database_url, shared_folder, overrides))
+
     with ExitStack() as stack:
-        yield lambda **overrides: _start(stack, _settings(shared_database_url, folder, overrides))
+        yield make
     structlog.reset_defaults()
 
 

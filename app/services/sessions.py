@@ -7,7 +7,7 @@ import binascii
 import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import BinaryIO, Literal
 from uuid import UUID, uuid4
 
@@ -269,7 +269,8 @@ def _read_cursor(cursor: str) -> tuple[datetime, UUID]:
         before = datetime.fromisoformat(instant)
         if before.tzinfo is None:
             raise ValueError("a cursor's instant has a time zone")
-        return before, UUID(session_id)
+        # In UTC, because that may be beyond the years that there are.
+        return before.astimezone(UTC), UUID(session_id)
     except (ValueError, binascii.Error, OverflowError) as exc:
         raise ValidationFailed(
             "cursor: use the next_cursor of the page before, unchanged.", pointer="cursor"
