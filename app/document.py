@@ -37,6 +37,7 @@ def describe(app: FastAPI, *, engines: Sequence[str]) -> dict[str, Any]:
     _, problem = models_json_schema([(Problem, "serialization")], ref_template=_REFS)
     schemas.update(problem["$defs"])
     form = schemas["CreateForm"]
+    _drop_null(form["properties"])
     form["properties"]["garment_id"]["enum"] = [one.id for one in catalogue.garments()]
     form["properties"]["engine"].update(enum=list(engines), default=engines[0])
     # A client sends its own garment, or names one.
@@ -53,6 +54,14 @@ def describe(app: FastAPI, *, engines: Sequence[str]) -> dict[str, Any]:
     return document
 
 
+def _drop_null(fields: dict[str, Any]) -> None:
+    """What is left out of a form, a query or the headers is not sent as null."""
+    for field in fields.values():
+        kinds = field.pop("anyOf", [])
+        if kinds:
+            field.update(*(kind for kind in kinds if kind != {"type": "null"}))
+
+
 def _describe_form(body: dict[str, Any]) -> None:
     """FastAPI sees no file in a form that is a model, and says that it is urlencoded."""
     ((_, content),) = body["content"].items()
@@ -62,6 +71,10 @@ def _describe_form(body: dict[str, Any]) -> None:
 
 
 def _complete(path: str, operation: dict[str, Any]) -> None:
+    for parameter in operation.get("parameters", []):
+        _drop_null({"": parameter["schema"]})
+        if parameter["name"] == "cursor":
+            parameter["schema"]["format"] = "cursor"
     responses = operation["responses"]
     if _is_not_ours(responses.get("422")):
         del responses["422"]

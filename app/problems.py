@@ -156,8 +156,8 @@ def _of_validation(found: Sequence[Any]) -> tuple[TryOnError, list[FieldError]]:
 
 def _field(error: Any) -> str:
     """The field's name. What the client sent as a name is cut to plain words: it is echoed."""
-    place = [str(part) for part in error["loc"][1:]]
-    name = ".".join(place) or "body"
+    # Of ("body", "seed", "constrained-int") the rest is what we call a type.
+    name = str(error["loc"][1]) if len(error["loc"]) > 1 else "body"
     return "".join(c if c.isalnum() or c in "_.-" else "?" for c in name[:64])
 
 

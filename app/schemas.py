@@ -64,7 +64,7 @@ class SessionOut(BaseModel):
     id: UUID
     status: Status
     engine: str
-    category: Literal["auto"] | Category
+    category: Literal["auto", Category]
     mode: Mode
     seed: int
     garment_id: str | None = Field(description="The catalogue's garment, where one was used.")

@@ -13,7 +13,6 @@ from fastapi import APIRouter, BackgroundTasks, Form, Header, Query, Response, S
 from fastapi.responses import StreamingResponse
 from fastapi.security import APIKeyQuery
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
-from pydantic.json_schema import SkipJsonSchema
 
 from app import errors
 from app.deps import TOKEN_PATTERN, Owners, OwnersOrNone, Rt
@@ -45,10 +44,10 @@ class CreateForm(BaseModel):
         description="JPEG, PNG or WebP of one person, at most 10 MiB, 25 megapixels, "
         "and 8,000 pixels on a side."
     )
-    garment_image: UploadFile | SkipJsonSchema[None] = Field(
+    garment_image: UploadFile | None = Field(
         None, description="The garment, under the same rules. Or use `garment_id`."
     )
-    garment_id: str | SkipJsonSchema[None] = Field(
+    garment_id: str | None = Field(
         None,
         max_length=64,
         description="A garment of the catalogue; the first one where no garment is sent at all.",
@@ -59,16 +58,14 @@ class CreateForm(BaseModel):
         "`A–Z a–z 0–9 . _ ~ -`. The server keeps only a keyed hash of it.",
         examples=["visitor-3f9c2e71"],
     )
-    category: Annotated[Literal["auto"] | Category, BeforeValidator(_common_name)] = "auto"
-    garment_photo_type: Literal["auto"] | PhotoType = "auto"
+    category: Annotated[Literal["auto", Category], BeforeValidator(_common_name)] = "auto"
+    garment_photo_type: Literal["auto", PhotoType] = "auto"
     mode: Mode = "balanced"
-    seed: Annotated[int, Field(ge=0, lt=sessions.SEED_LIMIT)] | SkipJsonSchema[None] = Field(
-        None, description="Drawn by the server where left out."
+    seed: int | None = Field(
+        None, ge=0, lt=sessions.SEED_LIMIT, description="Drawn by the server where left out."
     )
     output_format: Literal["jpeg", "png", "webp"] = "jpeg"
-    engine: str | SkipJsonSchema[None] = Field(
-        None, max_length=255, description="One of `GET /api/tryon/engines`."
-    )
+    engine: str | None = Field(None, max_length=255, description="One of `GET /api/tryon/engines`.")
 
 
 @router.post(
@@ -117,9 +114,8 @@ def create(form: Annotated[CreateForm, Form()], rt: Rt, later: BackgroundTasks) 
 
 
 Cursor = Annotated[
-    Annotated[str, Field(max_length=200, json_schema_extra={"format": "cursor"})]
-    | SkipJsonSchema[None],
-    Query(description="The `next_cursor` of the page before, unchanged."),
+    str | None,
+    Query(max_length=200, description="The `next_cursor` of the page before, unchanged."),
 ]
 
 
