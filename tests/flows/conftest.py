@@ -15,8 +15,9 @@ from typing import Any, Protocol, TypeVar
 from uuid import UUID
 
 import httpx
+import psutil
 import pytest
-from sqlalchemy import text
+from sqlalchemy import CursorResult, text
 
 from app.database import Db
 from app.engines import find
@@ -32,12 +33,15 @@ URL = "/api/tryon/sessions"
 TOKEN = "visitor-of-the-flows"
 PHOTO = pictures.jpeg(pictures.photo())
 
+LOSE_LEASES = "UPDATE tryon_sessions SET lease_until = now() WHERE status = 'processing'"
+EXPIRE_ALL = "UPDATE tryon_sessions SET expires_at = now() - interval '1 hour'"
+
 POLL_S = 0.01
 
 T = TypeVar("T")
 
 
-def wait_for(condition: Callable[[], T], *, within_s: float = 10) -> T:
+def wait_for(condition: Callable[[], T | None], *, within_s: float = 10) -> T:
     """What the condition says as soon as it says something true; a failure when it never does."""
     deadline = time.monotonic() + within_s
     while not (said := condition()):
@@ -56,6 +60,14 @@ def outcomes(outcome: str) -> float:
     """How many attempts of this process ended so."""
     labels = {"engine": "mock", "outcome": outcome}
     return REGISTRY.get_sample_value("tryonai_jobs_total", labels) or 0
+
+
+def alive(process: psutil.Process) -> bool:
+    """Whether it runs; in a container nobody may collect the dead."""
+    try:
+        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
 
 
 class Shopper:
@@ -130,6 +142,9 @@ class Program:
     def ended(self) -> bool:
         return self._process.exitcode is not None
 
+    def children(self) -> list[psutil.Process]:
+        return psutil.Process(self.pid).children(recursive=True)
+
     def terminate(self) -> None:
         os.kill(self.pid, signal.SIGTERM)
 
@@ -194,7 +209,7 @@ def environment(tmp_path: Path, **settings: object) -> dict[str, str]:
         "secret_key": SECRET,
         "mock_seconds": 0,
         "mock_failure_rate": 0,
-        "lease_seconds": 1,
+        "lease_seconds": 10,
         "rate_limit_enabled": False,
         **settings,
     }
@@ -260,7 +275,9 @@ def sql(db: Db) -> Sql:
     def execute(statement: str, **values: object) -> Any:
         with db.begin() as tx:
             result = tx.execute(text(statement), values)
-            return result.all() if result.returns_rows else None
+            return (
+                result.all() if isinstance(result, CursorResult) and result.returns_rows else None
+            )
 
     return execute
 

@@ -35,7 +35,7 @@ def run(
     Settings.model_config["env_file"] = None
     if dies_at is not None:
         Dying.point = dies_at
-        runtime.LocalStorage = Dying  # type: ignore[misc]
+        vars(runtime)["LocalStorage"] = Dying
     if grace_s is not None:
         runtime.WORKER_GRACE_S = grace_s
     sys.exit(command_line(arguments))

@@ -13,6 +13,7 @@ from app.services import cleanup
 from app.services.storage import LocalStorage
 from tests.conftest import MakeClient
 from tests.flows.conftest import (
+    EXPIRE_ALL,
     TOKEN,
     Hooked,
     Run,
@@ -23,8 +24,6 @@ from tests.flows.conftest import (
     wait_for,
     working,
 )
-
-LONG_AGO = "UPDATE tryon_sessions SET expires_at = now() - interval '1 hour'"
 
 
 @pytest.mark.parametrize("by", ["command", "clock"])
@@ -48,7 +47,7 @@ def test_a_photo_goes_in_a_picture_comes_out_and_everything_is_erased(
 
     # Past its time it is gone at once, although nobody could purge yet.
     with advisory_lock(db, cleanup.PURGE_LOCK):
-        sql(LONG_AGO)
+        sql(EXPIRE_ALL)
         for path in (session_id, f"{session_id}/input", f"{session_id}/output"):
             answer = shopper.get(path)
             assert (answer.status_code, answer.json()["code"]) == (410, "session_expired")
@@ -148,7 +147,7 @@ def test_what_is_erased_while_its_output_is_written_leaves_no_file(
     session_id = shopper.submit()
 
     def purge(_: str) -> None:
-        sql(LONG_AGO)
+        sql(EXPIRE_ALL)
         assert cleanup.purge(db, LocalStorage(uploads)).sessions == 1
 
     setattr(storage, f"{moment}_put", purge)

@@ -11,9 +11,8 @@ from app.errors import StorageUnavailable
 from app.services import cleanup
 from app.services.cleanup import PurgeReport, SweepReport
 from app.services.storage import LocalStorage
-from tests.flows.conftest import Hooked, Run, Shopper, Sql, files_in
+from tests.flows.conftest import EXPIRE_ALL, Hooked, Run, Shopper, Sql, files_in
 
-EXPIRE_ALL = "UPDATE tryon_sessions SET expires_at = now() - interval '1 hour'"
 AGE_ALL = "UPDATE tryon_sessions SET updated_at = now() - interval '2 hours'"
 
 

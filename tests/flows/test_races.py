@@ -15,9 +15,11 @@ from sqlalchemy.orm import Session
 
 from app import crud
 from app.database import Db
+from app.models import TryOnSession
 from app.services import cleanup
 from app.services.storage import LocalStorage
 from tests.flows.conftest import (
+    LOSE_LEASES,
     Hooked,
     Nobody,
     Shopper,
@@ -27,8 +29,6 @@ from tests.flows.conftest import (
     wait_for,
     working,
 )
-
-LOSE_LEASES = "UPDATE tryon_sessions SET lease_until = now() WHERE status = 'processing'"
 
 
 def test_two_workers_share_thirty_sessions_without_touching_one_twice(
@@ -119,7 +119,7 @@ def test_a_commit_whose_answer_was_lost_keeps_the_picture(
     completed = outcomes("completed")
     lost: list[UUID] = []
 
-    with working(db, storage) as worker, _losing_the_answer(db, session_id, lost):
+    with working(db, storage) as worker, _losing_the_answer(db, lost):
         wait_for(lambda: outcomes("completed") == completed + 1)
 
     assert worker.alive is False
@@ -129,12 +129,12 @@ def test_a_commit_whose_answer_was_lost_keeps_the_picture(
     assert shopper.get(f"{session_id}/output").status_code == 200
 
 
-def _losing_the_answer(db: Db, session_id: str, lost: list[UUID]) -> ExitStack:
+def _losing_the_answer(db: Db, lost: list[UUID]) -> ExitStack:
     """The connection breaks between the database's commit of the completion and its answer."""
 
     def note(session: Session, *_: object) -> None:
-        row = session.identity_map.values()
-        session.info["completes"] = [one.id for one in row if getattr(one, "output_image_url", 0)]
+        rows = [row for row in session.identity_map.values() if isinstance(row, TryOnSession)]
+        session.info["completes"] = [row.id for row in rows if row.output_image_url]
 
     def lose(session: Session) -> None:
         found = session.info.pop("completes", [])
