@@ -10,7 +10,6 @@ import json
 import signal
 import socket
 import sys
-import threading
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
@@ -81,6 +80,8 @@ def serve(settings: Settings, options: argparse.Namespace) -> int:
             if self.started:
                 _print_addresses(host, listener.getsockname()[1])
 
+    # uvicorn raises the signal again once it has stopped, and a stop that was asked for is no error.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     config = uvicorn.Config(
         create_app(settings),
         log_config=None,
@@ -101,12 +102,15 @@ def work(settings: Settings, options: argparse.Namespace) -> int:
     from app.runtime import serving
 
     concurrency = options.concurrency or max(1, settings.worker_concurrency)
-    ended = threading.Event()
+    woken, waker = socket.socketpair()
+    waker.setblocking(False)
+    # Written to as the signal arrives: waiting for an Event would miss one that comes just before.
+    signal.set_wakeup_fd(waker.fileno())
     for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: ended.set())
-    with serving(settings, concurrency=concurrency):
+        signal.signal(number, lambda *_: None)
+    with woken, waker, serving(settings, concurrency=concurrency):
         print(f"Working with {concurrency} slot(s); Ctrl-C ends.", flush=True)
-        ended.wait()
+        woken.recv(1)
     return 0
 
 
