@@ -80,7 +80,7 @@ def serve(settings: Settings, options: argparse.Namespace) -> int:
             if self.started:
                 _print_addresses(host, listener.getsockname()[1])
 
-    # uvicorn raises the signal again once it has stopped, and a stop that was asked for is no error.
+    # uvicorn raises the signal again once it has stopped, but to be stopped is no error.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     config = uvicorn.Config(
         create_app(settings),
