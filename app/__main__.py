@@ -11,13 +11,14 @@ import signal
 import socket
 import sys
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from pydantic import SecretStr
 
 from app import __version__, logs
 from app.config import Settings, load_settings
-from app.errors import TryOnError
+from app.errors import DatabaseUnavailable, TryOnError
 
 if TYPE_CHECKING:
     from app.runtime import Runtime
@@ -69,32 +70,37 @@ def serve(settings: Settings, options: argparse.Namespace) -> int:
     import uvicorn
 
     from app.main import create_app
+    from app.runtime import serving
 
     host = options.host or settings.host
-    port = settings.port if options.port is None else options.port
-    listener = _listen(host, port)
+    listener = _listen(host, settings.port if options.port is None else options.port)
 
     class Server(uvicorn.Server):
         async def startup(self, sockets: list[socket.socket] | None = None) -> None:
             await super().startup(sockets)
-            if self.started:
-                _print_addresses(host, listener.getsockname()[1])
+            _print_addresses(host, listener.getsockname()[1])
 
-    # uvicorn raises the signal again once it has stopped, but to be stopped is no error.
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
-    config = uvicorn.Config(
-        create_app(settings),
-        log_config=None,
-        access_log=False,
-        server_header=False,
-        # Whose word counts for the client's address is TRUSTED_PROXIES's business alone.
-        proxy_headers=False,
-        timeout_graceful_shutdown=CLOSE_CONNECTIONS_S,
-    )
-    server = Server(config)
-    with listener:
-        server.run(sockets=[listener])
-    return 0 if server.started else 1
+    # Also while we start. uvicorn takes it over, and raises it again once it has ended: for us, who
+    # still have to stop the worker and the database.
+    signal.signal(signal.SIGTERM, _end)
+    with listener, serving(settings, concurrency=settings.worker_concurrency) as runtime:
+        config = uvicorn.Config(
+            create_app(settings, runtime),
+            log_config=None,
+            access_log=False,
+            server_header=False,
+            # Whose word counts for the client's address is TRUSTED_PROXIES's business alone.
+            proxy_headers=False,
+            timeout_graceful_shutdown=CLOSE_CONNECTIONS_S,
+        )
+        Server(config).run(sockets=[listener])
+    return 0
+
+
+def _end(*_: object) -> None:
+    """Unwind from wherever we are; a second signal must not break the unwinding off."""
+    signal.signal(signal.SIGTERM, lambda *_: None)
+    sys.exit(0)
 
 
 def work(settings: Settings, options: argparse.Namespace) -> int:
@@ -141,21 +147,21 @@ def init_db(settings: Settings, _: argparse.Namespace) -> int:
 
 
 def doctor(settings: Settings, options: argparse.Namespace) -> int:
-    """Exit status 1 when a part is not as it should be."""
+    """Exit status 1 when a part is not as it should be; a server that is not started may be so."""
     from app import checks
     from app.runtime import open_runtime
 
     with open_runtime(settings) as runtime:
-        runtime.prepare()
-        parts = checks.examine(runtime).parts
-        parts |= {"disk": checks.disk(runtime), "clock": checks.clock(runtime)}
-        parts["engine"] = checks.try_engine(runtime)
+        with suppress(DatabaseUnavailable):  # it is one of the parts, which tell of it below
+            runtime.prepare()
+        parts = checks.examine_all(runtime)
         if options.json:
             print(json.dumps(_in_force(settings, runtime, parts), indent=2))
         else:
             for name, part in parts.items():
                 print(f"{name:<10} {part.status:<12} {part.detail or ''}".rstrip())
-    return 0 if all(part.status == "ok" for part in parts.values()) else 1
+    faults = {name for name, part in parts.items() if part.status != "ok"} - {"worker"}
+    return 1 if faults else 0
 
 
 def _in_force(settings: Settings, runtime: Runtime, parts: dict[str, Part]) -> dict[str, object]:

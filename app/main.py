@@ -15,8 +15,8 @@ if __name__ == "__main__":
 
     raise SystemExit(main(["serve"]))
 
-from collections.abc import AsyncIterator
-from contextlib import ExitStack, asynccontextmanager
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, ExitStack, asynccontextmanager
 from pathlib import Path
 
 import fastapi_offline
@@ -34,9 +34,8 @@ from app.config import Settings, load_settings
 from app.middleware.limits import Limits
 from app.middleware.logging import RequestLogging
 from app.routers import catalogue, health, tryon
-from app.runtime import serving
+from app.runtime import Runtime, serving
 from app.services.ratelimit import ClientAddress, RateLimiter
-from app.signing import Keyring
 
 MAX_FILES = 2
 MAX_FIELDS = 16
@@ -65,11 +64,12 @@ Every error is `application/problem+json` with a `code` that never changes its m
 """
 
 
-def create_app(settings: Settings | None = None) -> FastAPI:
-    """The ASGI application; its parts start and stop with its lifespan."""
-    settings = settings or load_settings()
+def create_app(settings: Settings, runtime: Runtime | None = None) -> FastAPI:
+    """The ASGI application.
+
+    runtime: parts that run already; without them they start and stop with the application.
+    """
     create_bytes = MAX_FILES * settings.max_file_bytes + FORM_OVERHEAD_BYTES
-    clients = ClientAddress(settings.trusted_proxies)
     app = FastAPI(
         title="TryOnAI",
         version=__version__,
@@ -77,7 +77,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         openapi_url="/api/openapi.json",
         docs_url=None,
         redoc_url=None,
-        lifespan=_lifespan(settings),
+        lifespan=_lifespan(settings, runtime),
         form_limits={
             "max_files": MAX_FILES,
             "max_fields": MAX_FIELDS,
@@ -92,7 +92,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
                 allow_headers=["X-User-Token", "Idempotency-Key", "Prefer", "If-None-Match"],
                 expose_headers=_EXPOSED,
             ),
-            Middleware(RequestLogging, keyring=Keyring(settings.secrets), clients=clients),
+            Middleware(RequestLogging, clients=ClientAddress(settings.trusted_proxies)),
             Middleware(Limits, limiter=_limiter(settings), create_bytes=create_bytes),
             # Counts what is sent without a Content-Length. FastAPI's own `max_body_size` would
             # stand outermost, and answer in plain text in place of us.
@@ -107,9 +107,15 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     return app
 
 
-def _lifespan(settings: Settings):  # type: ignore[no-untyped-def]
+def _lifespan(
+    settings: Settings, runtime: Runtime | None
+) -> Callable[[FastAPI], AbstractAsyncContextManager[None]]:
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        if runtime is not None:
+            app.state.runtime = runtime
+            yield
+            return
         logs.configure(style=settings.log_format, level=settings.log_level)
         with ExitStack() as stack:
             parts = serving(settings, concurrency=settings.worker_concurrency)
@@ -165,4 +171,9 @@ def _add_page(app: FastAPI) -> None:
         )
 
 
-app = create_app()
+def __getattr__(name: str) -> FastAPI:
+    """`app`, made when a server asks for it: importing this module reads no settings."""
+    if name != "app":
+        raise AttributeError(name)
+    app = globals()["app"] = create_app(load_settings())
+    return app

@@ -28,9 +28,8 @@ _QUIET = frozenset({"/api/health", "/api/health/live", "/api/health/ready", "/me
 
 
 class RequestLogging:
-    def __init__(self, app: ASGIApp, *, keyring: Keyring, clients: ClientAddress) -> None:
+    def __init__(self, app: ASGIApp, *, clients: ClientAddress) -> None:
         self._app = app
-        self._keyring = keyring
         self._clients = clients
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -43,9 +42,10 @@ class RequestLogging:
         peer = scope["client"][0] if scope.get("client") else ""
         address = self._clients.of(peer, headers.get("x-forwarded-for"))
         scope.setdefault("state", {}).update(request_id=request_id, client=address)
+        keyring: Keyring = scope["app"].state.runtime.keyring
         structlog.contextvars.clear_contextvars()
         structlog.contextvars.bind_contextvars(request_id=request_id)
-        await self._watched(scope, receive, send, request_id, self._keyring.client(address))
+        await self._watched(scope, receive, send, request_id, keyring.client(address))
 
     async def _watched(
         self, scope: Scope, receive: Receive, send: Send, request_id: str, client: str

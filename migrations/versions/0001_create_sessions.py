@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import sqlalchemy as sa
 from alembic import op
 from sqlalchemy.dialects import postgresql
@@ -14,7 +16,7 @@ depends_on = None
 STATUS = sa.Enum("created", "processing", "completed", "failed", name="tryon_status")
 
 
-def instant(name: str, **options: object) -> sa.Column[object]:
+def instant(name: str, **options: Any) -> sa.Column[Any]:
     return sa.Column(name, sa.TIMESTAMP(timezone=True), **options)
 
 
