@@ -24,7 +24,7 @@ def test_a_database_that_goes_away_is_waited_for_and_nothing_is_lost(
     serve: Serve, postgres: EmbeddedPostgres, uploads: Path
 ) -> None:
     url = postgres.url
-    server = serve(database_url=url, mock_seconds=1).ready()
+    server = serve(database_url=url, mock_seconds=0.5).ready()
     shopper = server.shopper
     in_work, waiting = shopper.submit(), shopper.submit()
     wait_for(lambda: shopper.see(in_work)["stage"])
@@ -43,6 +43,10 @@ def test_a_database_that_goes_away_is_waited_for_and_nothing_is_lost(
         assert one.http.get("/api/health/ready").status_code == 503
     assert [name for name in files_in(uploads) if name.startswith("inputs")] == before
 
+    wait_for(
+        lambda: "worker.insists" in server.text
+    )  # the picture is made, and has no row to go to
+
     postgres.start()
     for one in (shopper, late.shopper):
         wait_for(lambda one=one: one.health().status_code == 200)  # type: ignore[misc]
@@ -55,7 +59,7 @@ def test_a_database_that_goes_away_is_waited_for_and_nothing_is_lost(
 def test_an_embedded_database_that_was_killed_is_brought_back(
     serve: Serve, tmp_path: Path, uploads: Path
 ) -> None:
-    server = serve(database_url=None, secret_key=None, mock_seconds=1).ready()
+    server = serve(database_url=None, secret_key=None, mock_seconds=0.5).ready()
     shopper = server.shopper
     in_work = shopper.submit()
     wait_for(lambda: shopper.see(in_work)["stage"])
