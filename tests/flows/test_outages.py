@@ -8,9 +8,13 @@ from pathlib import Path
 import httpx
 import psutil
 import pytest
+from sqlalchemy import text
+from sqlalchemy.engine import make_url
 
+from app.database import engine_of, open_db
 from app.postgres import EmbeddedPostgres
-from tests.flows.conftest import Serve, alive, files_in, wait_for
+from tests.conftest import MakeClient
+from tests.flows.conftest import Hooked, Serve, Shopper, alive, files_in, wait_for
 
 
 @pytest.fixture
@@ -56,6 +60,32 @@ def test_a_database_that_goes_away_is_waited_for_and_nothing_is_lost(
     assert "Traceback" not in server.text + late.text
 
 
+def test_a_database_that_goes_away_between_files_and_row_leaves_no_file(
+    make_client: MakeClient, cluster: EmbeddedPostgres, database_url: str, uploads: Path
+) -> None:
+    client = make_client()
+    shopper, storage = Shopper(client), Hooked(uploads)
+    client.app.state.runtime.storage = storage  # type: ignore[attr-defined]
+    stored: list[str] = []
+
+    def go_away(key: str) -> None:
+        stored.append(key)
+        _let_in(cluster, database_url, False)
+
+    storage.after_put = go_away
+
+    answer = shopper.post()
+
+    _check_unavailable(answer)
+    assert len(stored) == 1, "it went away in the middle"
+    assert files_in(uploads) == []
+    storage.after_put = stored.append
+    _let_in(cluster, database_url, True)
+    wait_for(lambda: shopper.health().status_code == 200)
+    assert shopper.get().json()["items"] == []
+    assert shopper.post().status_code == 201
+
+
 def test_an_embedded_database_that_was_killed_is_brought_back(
     serve: Serve, tmp_path: Path, uploads: Path
 ) -> None:
@@ -76,6 +106,22 @@ def test_an_embedded_database_that_was_killed_is_brought_back(
     server.terminate()
     assert server.wait(within_s=10) == 0
     assert not file.exists(), "the last user stops the database"
+
+
+def _let_in(cluster: EmbeddedPostgres, database_url: str, allowed: bool) -> None:
+    """Open a database to everybody, or throw everybody out of it."""
+    name = make_url(database_url).database
+    db = open_db(cluster.url, pool_size=1)
+    try:
+        with engine_of(db).connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+            connection.execute(text(f"ALTER DATABASE {name} ALLOW_CONNECTIONS {allowed}"))
+            if not allowed:
+                ended = (
+                    "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = :name"
+                )
+                connection.execute(text(ended), {"name": name})
+    finally:
+        engine_of(db).dispose()
 
 
 def _check_unavailable(answer: httpx.Response) -> None:
