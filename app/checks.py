@@ -12,7 +12,7 @@ from sqlalchemy import func, select
 
 from app import __version__, crud
 from app.engines.process import EngineProcess
-from app.errors import EngineUnavailable, StorageFull, TryOnError
+from app.errors import EngineUnavailable, StorageFull
 from app.problems import of_exception
 from app.runtime import Runtime
 from app.schemas import Health, Part
@@ -30,7 +30,7 @@ def examine(rt: Runtime) -> Health:
     queue = _queue(rt)
     parts = {
         "database": _part(lambda: _check_database(rt)),
-        "storage": _part(rt.storage.check),
+        "storage": _part(rt.storage.check, hint="Look at the folder of STORAGE and its rights."),
         "queue": queue if isinstance(queue, Part) else OK,
         "worker": _part(lambda: _check_worker(rt)),
         "engine": _engine(rt),
@@ -47,7 +47,16 @@ def examine(rt: Runtime) -> Health:
     )
 
 
-def disk(rt: Runtime) -> Part:
+def examine_all(rt: Runtime) -> dict[str, Part]:
+    """The same, and what is too slow or too seldom wanted for a health page."""
+    return examine(rt).parts | {
+        "engine": _try_engine(rt),
+        "disk": _disk(rt),
+        "clock": _part(lambda: _clock(rt)),
+    }
+
+
+def _disk(rt: Runtime) -> Part:
     """Room on the disk of the pictures, and of the embedded database."""
     folders = [rt.settings.storage_folder, rt.settings.data_dir]
     free = min(shutil.disk_usage(_existing(folder)).free for folder in folders)
@@ -56,7 +65,7 @@ def disk(rt: Runtime) -> Part:
     return OK
 
 
-def try_engine(rt: Runtime) -> Part:
+def _try_engine(rt: Runtime) -> Part:
     """Make the default engine ready, in a child process of its own."""
     spec = rt.engines[rt.default_engine].spec
     process = EngineProcess(spec, memory_mb=rt.settings.engine_memory_mb)
@@ -69,7 +78,7 @@ def try_engine(rt: Runtime) -> Part:
     return OK
 
 
-def clock(rt: Runtime) -> Part:
+def _clock(rt: Runtime) -> Part:
     """This host's clock beside the database's, which counts."""
     with rt.reads() as tx:
         began = time.monotonic()
@@ -85,20 +94,18 @@ def clock(rt: Runtime) -> Part:
     return OK
 
 
-def _part(check: Callable[[], Part | None]) -> Part:
+def _part(check: Callable[[], Part | None], *, hint: str = "") -> Part:
     try:
         return check() or OK
     except Exception as exc:
         error = of_exception(exc)
         if error is None:
             raise
-        return _trouble(error)
-
-
-def _trouble(error: TryOnError) -> Part:
-    # A full disk still serves what it has.
-    status = "degraded" if isinstance(error, StorageFull) else "unavailable"
-    return Part.model_validate({"status": status, "detail": error.detail})
+        detail = f"{error.detail} {hint}".rstrip()
+        # A full disk still serves what it has.
+        if isinstance(error, StorageFull):
+            return Part(status="degraded", detail=detail)
+        return Part(status="unavailable", detail=detail)
 
 
 def _check_database(rt: Runtime) -> None:

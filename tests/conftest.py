@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import os
+import shutil
+import tempfile
 from collections.abc import Callable, Generator, Iterator
 from contextlib import ExitStack
 from itertools import count
 from pathlib import Path
 
 import pluggy
-import psycopg2
 import pytest
 import structlog
 from fastapi.testclient import TestClient
+from sqlalchemy import create_engine, text
 from sqlalchemy.engine import make_url
+from sqlalchemy.pool import NullPool
 
 from app.config import Settings
 from app.database import Db, engine_of, migrate, open_db
@@ -28,14 +31,21 @@ _numbers = count(1)
 
 
 @pytest.fixture(scope="session")
-def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedPostgres]:
-    """The run's PostgreSQL, with the schema in a template database."""
-    with EmbeddedPostgres(tmp_path_factory.mktemp("postgres")) as postgres:
+def cluster() -> Iterator[EmbeddedPostgres]:
+    """The run's PostgreSQL, with the schema in a template database.
+
+    Its path has a space, as a user's may have; and others than root may pass through it, so that
+    the socket lies there too.
+    """
+    folder = Path(tempfile.mkdtemp(prefix="tryonai tests "))
+    folder.chmod(0o711)
+    with EmbeddedPostgres(folder) as postgres:
         _execute(postgres.url, f"CREATE DATABASE {TEMPLATE}")
         db = open_db(_named(postgres.url, TEMPLATE), pool_size=1)
         migrate(db)
         engine_of(db).dispose()
         yield postgres
+    shutil.rmtree(folder)
 
 
 @pytest.fixture
@@ -112,16 +122,10 @@ def _named(url: str, database: str) -> str:
     return make_url(url).set(database=database).render_as_string(hide_password=False)
 
 
-def _execute(url: str, *statements: str) -> None:
-    plain = make_url(url).set(drivername="postgresql").render_as_string(hide_password=False)
-    connection = psycopg2.connect(plain)
-    try:
-        connection.autocommit = True
-        with connection.cursor() as cursor:
-            for statement in statements:
-                cursor.execute(statement)
-    finally:
-        connection.close()
+def _execute(url: str, statement: str) -> None:
+    engine = create_engine(url, poolclass=NullPool, isolation_level="AUTOCOMMIT")
+    with engine.connect() as connection:
+        connection.execute(text(statement))
 
 
 NOT_APPLICABLE = "does not apply: "

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
+from contextlib import suppress
+
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -14,6 +17,10 @@ _UNCOUNTED = ("/api/health", "/api/docs/")
 
 # A call that creates nothing needs no body; some clients send a few bytes all the same.
 OTHER_BODY_BYTES = 64 * 1024
+
+# Enough for a photo on a slow line; more than that is not worth a connection.
+LINGER_S = 5.0
+LINGER_BYTES = 32 * 1024 * 1024
 
 
 class Limits:
@@ -40,11 +47,12 @@ class Limits:
         if refusal is None:
             await self._app(scope, receive, send_with_policy)
             return
-        # The body stays unread, so this connection cannot be used for another request.
         answer = problems.response(
-            refusal, request_id=scope["state"]["request_id"], headers={"Connection": "close"}
+            refusal,
+            request_id=scope["state"]["request_id"],
+            headers={"Connection": "close"} if _has_body(scope) else {},
         )
-        await answer(scope, receive, send_with_policy)
+        await answer(scope, receive, _lingering(scope, receive, send_with_policy))
 
     def _count(self, scope: Scope, *, creates: bool) -> Verdict | None:
         path = scope["path"]
@@ -69,6 +77,40 @@ class Limits:
         if int(text) <= most:
             return None
         return BodyTooLarge(f"The body has {int(text)} bytes; at most {most} are taken.")
+
+
+def _has_body(scope: Scope) -> bool:
+    headers = Headers(scope=scope)
+    return headers.get("content-length", "0") != "0" or "transfer-encoding" in headers
+
+
+def _lingering(scope: Scope, receive: Receive, send: Send) -> Send:
+    """Send an answer at once, but close only after what is under way has arrived, or a while.
+
+    A connection that is closed on unread bytes is reset, and a client that is still sending may
+    then never see the answer: browsers show a network error in place of a 429.
+    """
+
+    async def send_and_linger(message: Message) -> None:
+        if message["type"] != "http.response.body" or not _has_body(scope):
+            await send(message)
+            return
+        await send({**message, "more_body": True})
+        with suppress(TimeoutError):
+            async with asyncio.timeout(LINGER_S):
+                await _throw_away(receive)
+        await send({"type": "http.response.body", "body": b""})
+
+    return send_and_linger
+
+
+async def _throw_away(receive: Receive) -> None:
+    left = LINGER_BYTES
+    while left > 0:
+        message = await receive()
+        left -= len(message.get("body", b""))
+        if not message.get("more_body"):
+            return
 
 
 def _over_rate(verdict: Verdict | None) -> TryOnError | None:

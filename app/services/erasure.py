@@ -30,11 +30,12 @@ def erase(db: Db, storage: Storage, session_ids: Collection[UUID]) -> int:
         found = crud.expire(tx, session_ids)
         for session_id in found:
             crud.notify(tx, ERASED, session_id)
+    if not found:
+        return 0
     files = sum(delete_files(storage, session_id) for session_id in found)
     with db.begin() as tx:
         rows = crud.remove(tx, found)
-    if found:
-        log.info("session.erased", sessions=rows, files=files)
+    log.info("session.erased", sessions=rows, files=files)
     return rows
 
 

@@ -10,12 +10,17 @@ import selectors
 import socket
 import threading
 from collections.abc import Callable
+from contextlib import closing
+from typing import cast
 from uuid import UUID
 
 import psycopg2
 import structlog
 from psycopg2.extensions import ISOLATION_LEVEL_AUTOCOMMIT
-from sqlalchemy.engine import make_url
+from psycopg2.extensions import connection as Connection  # noqa: N812
+from sqlalchemy import create_engine
+from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.pool import NullPool
 
 from app import crud
 from app.database import connect_args
@@ -71,7 +76,7 @@ class Events:
         while not self._stopping.is_set():
             try:
                 self._listen()
-            except (psycopg2.Error, TryOnError) as exc:
+            except (psycopg2.Error, SQLAlchemyError, TryOnError) as exc:
                 log.warning("events.disconnected", error=type(exc).__name__)
             except Exception:  # a process edge: listening must never end
                 log.exception("events.failed")
@@ -87,12 +92,15 @@ class Events:
             log.warning("database.away", error=type(exc).__name__)
 
     def _listen(self) -> None:
-        url = make_url(self._url)
-        connection = psycopg2.connect(
-            url.set(drivername="postgresql").render_as_string(hide_password=False),
-            **connect_args(self._url),
+        # Through SQLAlchemy, because it and libpq write a space in a URL in two ways.
+        engine = create_engine(
+            self._url,
+            poolclass=NullPool,
+            connect_args=connect_args(self._url),
+            hide_parameters=True,
         )
-        try:
+        with closing(engine.raw_connection()) as pooled:
+            connection = cast("Connection", pooled.driver_connection)
             connection.set_isolation_level(ISOLATION_LEVEL_AUTOCOMMIT)
             with connection.cursor() as cursor, selectors.DefaultSelector() as selector:
                 selector.register(connection, selectors.EVENT_READ)
@@ -109,8 +117,6 @@ class Events:
                     connection.poll()
                     while connection.notifies:
                         self._tell(connection.notifies.pop(0).payload)
-        finally:
-            connection.close()
 
     def _tell(self, payload: str) -> None:
         kind, _, text = payload.partition(":")

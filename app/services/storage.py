@@ -90,7 +90,7 @@ class LocalStorage:
                 with suppress(OSError):
                     draft.unlink(missing_ok=True)
                 raise
-        log.debug("storage.put", size=len(data))
+        log.info("storage.put", size=len(data))
 
     def get(self, key: str) -> bytes:
         with _translated("read"):
@@ -115,6 +115,8 @@ class LocalStorage:
                         raise
                 else:
                     _sync_folder(folder.parent)
+        if count:
+            log.info("storage.deleted", objects=count)
         return count
 
     def delete(self, key: str) -> None:
@@ -123,6 +125,7 @@ class LocalStorage:
             path.unlink(missing_ok=True)
             with suppress(OSError):
                 path.parent.rmdir()  # refused while it holds something
+        log.info("storage.deleted", objects=1)
 
     def objects(self, prefix: str) -> Iterator[StoredObject]:
         for file in self._files(self._path(prefix)):

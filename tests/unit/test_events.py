@@ -1,0 +1,78 @@
+"""News between processes, over a socket whose path has a space (see the cluster of conftest)."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from queue import SimpleQueue
+from uuid import UUID, uuid4
+
+import pytest
+from sqlalchemy import text
+
+from app import crud
+from app.database import Db
+from app.services.events import Events
+
+
+@pytest.fixture
+def events(database_url: str) -> Iterator[Events]:
+    events = Events(database_url, present=True)
+    yield events
+    events.stop()
+
+
+def test_news_reach_who_asked_for_their_kind(events: Events, db: Db) -> None:
+    heard: SimpleQueue[UUID] = SimpleQueue()
+    session_id = uuid4()
+    events.on("created", heard.put)
+    events.start()
+    assert events.connected.wait(10)
+
+    with db.begin() as tx:
+        crud.notify(tx, "erased", uuid4())
+        crud.notify(tx, "created", session_id)
+
+    assert heard.get(timeout=10) == session_id
+    assert heard.empty()
+
+
+def test_a_lost_connection_comes_back_and_says_so(events: Events, db: Db) -> None:
+    returns = threading.Semaphore(0)
+    events.on_return(returns.release)
+    events.start()
+    assert returns.acquire(timeout=10)
+
+    with db.begin() as tx:
+        tx.execute(
+            text(
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+                " WHERE datname = current_database() AND pid <> pg_backend_pid()"
+            )
+        )
+
+    assert returns.acquire(timeout=10)
+
+
+def test_a_live_worker_is_counted_and_a_stopped_one_is_not(database_url: str, db: Db) -> None:
+    events = Events(database_url, present=True)
+    events.start()
+    assert events.connected.wait(10)
+    with db() as tx:
+        assert crud.workers(tx) == 1
+
+    events.stop()
+
+    with db() as tx:
+        assert crud.workers(tx) == 0
+
+
+def test_who_only_answers_is_no_worker(database_url: str, db: Db) -> None:
+    events = Events(database_url, present=False)
+    events.start()
+    assert events.connected.wait(10)
+
+    with db() as tx:
+        assert crud.workers(tx) == 0
+
+    events.stop()
