@@ -11,7 +11,7 @@ from datetime import timedelta
 import structlog
 
 from app.config import Settings
-from app.database import Db, engine_of, migrate, open_db, reader
+from app.database import Db, engine_of, migrate, open_db, open_reads
 from app.engines import EngineInfo, EngineSpec, find
 from app.errors import DatabaseUnavailable, SettingsError
 from app.postgres import EmbeddedPostgres
@@ -120,6 +120,8 @@ def open_runtime(settings: Settings) -> Iterator[Runtime]:
             url = embedded.url
         db = open_db(url, pool_size=settings.database_pool_size)
         stack.callback(engine_of(db).dispose)
+        reads = open_reads(url, pool_size=settings.database_pool_size)
+        stack.callback(engine_of(reads).dispose)
         bell = Bell()
         yield Runtime(
             settings=settings,
@@ -127,7 +129,7 @@ def open_runtime(settings: Settings) -> Iterator[Runtime]:
             url=url,
             embedded=embedded,
             db=db,
-            reads=reader(db),
+            reads=reads,
             storage=LocalStorage(settings.storage_folder),
             engines=offered_engines(settings),
             queue=InProcessQueue(db, bell),

@@ -21,11 +21,15 @@ import pytest
 from sqlalchemy import NullPool, create_engine, make_url, text
 from sqlalchemy.exc import OperationalError
 
-from app import postgres
+import app
 from app.errors import DatabaseUnavailable
-from app.postgres import EmbeddedPostgres
+from app.postgres import EmbeddedPostgres, accounts, binaries, launch, settings
+from app.postgres.accounts import Account
+from app.postgres.cluster import Cluster
+from app.postgres.settings import STATUS_LINE
+from tests.conftest import NOT_APPLICABLE
 
-REPOSITORY = Path(postgres.__file__).parents[1]
+REPOSITORY = Path(app.__file__).parents[1]
 NOBODY = pwd.getpwnam("nobody")
 ROOT = os.geteuid() == 0
 
@@ -33,17 +37,18 @@ ROOT = os.geteuid() == 0
 USER = """
 import os, sys
 from pathlib import Path
-from app import postgres
+from app.errors import DatabaseUnavailable
+from app.postgres import EmbeddedPostgres, binaries
 folder, copies, uid = sys.argv[1:]
-postgres.COPIES = Path(copies)
+binaries.COPIES = Path(copies)
 if uid:
     os.setgroups([])
     os.setgid(int(uid))
     os.setuid(int(uid))
-server = postgres.EmbeddedPostgres(Path(folder))
+server = EmbeddedPostgres(Path(folder))
 try:
     server.start()
-except postgres.DatabaseUnavailable as exc:
+except DatabaseUnavailable as exc:
     print(exc.detail, flush=True)
     sys.exit(3)
 print(server.url, flush=True)
@@ -228,6 +233,23 @@ def test_two_at_once_make_one_cluster_over_a_half_made_one(open_folder: Path) ->
     shutil.rmtree(folder)
 
 
+def test_nobody_follows_before_an_orphaned_initdb_has_ended(open_folder: Path) -> None:
+    folder = open_folder / "orphan"
+    peer = Peer(folder)
+    eventually((folder / "initdb.tmp" / "global").exists)
+    (initdb,) = psutil.Process(peer.process.pid).children()
+    initdb.suspend()
+    peer.kill()
+
+    try:
+        assert Cluster(folder).lock_if_free() is None
+    finally:
+        initdb.resume()
+    with EmbeddedPostgres(folder) as server:
+        assert ask(server.url, "SELECT 1") == [(1,)]
+    shutil.rmtree(folder)
+
+
 def test_it_outlives_a_killed_parent_and_is_adopted(cluster: Path) -> None:
     peer = Peer(cluster)
     peer.said()
@@ -277,9 +299,28 @@ def test_a_stale_pid_file_may_name_a_living_process(cluster: Path) -> None:
         assert stranger.poll() is None
 
 
+def test_the_word_of_a_killed_server_is_not_taken_for_the_next_one(
+    cluster: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The new one, whose socket is not there yet, would be taken for lost, and told to stop."""
+    status: list[list[str]] = []
+    start = launch._start_on_posix
+
+    def look_then_start(files: Cluster, lock: int) -> None:
+        status.append((files.data / "postmaster.pid").read_text().splitlines()[STATUS_LINE:])
+        start(files, lock)
+
+    with EmbeddedPostgres(cluster) as mine:
+        running(cluster).kill()
+        monkeypatch.setattr(launch, "_start_on_posix", look_then_start)
+        mine.start()
+
+    assert status == [[]]
+
+
 def test_a_server_started_by_hand_is_left_alone(cluster: Path) -> None:
     data = next(cluster.glob("pg*"))
-    command = (postgres.find_binaries() / "postgres", "-D", data, "-k", "", "-h", "")
+    command = (binaries.find() / "postgres", "-D", data, "-k", "", "-h", "")
     with living(*command, stderr=subprocess.DEVNULL, cwd="/", **as_server(cluster)) as by_hand:
         eventually(lambda: postmaster(cluster) is not None)
 
@@ -313,6 +354,24 @@ sys.stdin.readline()
         server.stop()
 
         assert postmaster(cluster) is None
+
+
+def test_a_child_forked_during_a_start_can_end(cluster: Path) -> None:
+    forked = """
+import os, sys
+from pathlib import Path
+from app.postgres import EmbeddedPostgres
+with EmbeddedPostgres(Path(sys.argv[1])) as server:
+    with server._mutex:  # as another thread's call of start would
+        child = os.fork()
+        if not child:
+            server.stop()
+            os._exit(0)
+        os.waitpid(child, 0)
+"""
+    command = (sys.executable, "-c", forked, cluster)
+    with living(*command, cwd=REPOSITORY) as parent:
+        assert parent.wait(timeout=60) == 0
 
 
 def test_a_moved_folder_works_below_a_long_path(cluster: Path, open_folder: Path) -> None:
@@ -362,7 +421,7 @@ def test_the_log_holds_no_values(cluster: Path) -> None:
 def test_the_log_is_bounded(cluster: Path) -> None:
     log = cluster / "postgres.log"
     with EmbeddedPostgres(cluster) as server:
-        os.truncate(log, postgres.MAX_LOG_BYTES + 1)
+        os.truncate(log, settings.MAX_LOG_BYTES + 1)
 
         server.start()
 
@@ -379,11 +438,48 @@ def test_data_of_another_version_are_not_hidden(tmp_path: Path) -> None:
     assert not list(tmp_path.glob("pg1[2-9]"))
 
 
+def test_a_running_server_of_another_version_is_named(
+    cluster: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with EmbeddedPostgres(cluster) as server:
+        monkeypatch.setattr(binaries, "version_of", lambda _: 99)
+
+        with pytest.raises(DatabaseUnavailable, match=r"made by PostgreSQL \d\d .* has 99"):
+            EmbeddedPostgres(cluster).start()
+
+        assert ask(server.url, "SELECT 1") == [(1,)]
+
+
+def test_what_the_log_said_before_explains_nothing(tmp_path: Path) -> None:
+    cluster = Cluster(tmp_path)
+    cluster.log.write_text("FATAL: Permission denied\n")
+    cluster.trim_log()
+
+    assert cluster.failure("It is slow.").detail == "It is slow."
+
+    with cluster.log.open("a") as log:
+        log.write("PANIC: No space left on device\n")
+    assert "full" in cluster.failure("It is slow.").detail
+
+
+def test_a_link_into_a_closed_folder_opens_it_to_nobody(open_folder: Path) -> None:
+    inner = open_folder / "home" / "inner"
+    inner.mkdir(parents=True)
+    (open_folder / "link").symlink_to(inner)
+    stranger = Account(os.geteuid() + 1, os.getegid() + 1)
+    inner.parent.chmod(0o755)
+    assert stranger.can_enter(open_folder / "link")
+
+    inner.parent.chmod(0o700)
+
+    assert not stranger.can_enter(open_folder / "link")
+
+
 def test_a_socket_folder_that_others_can_enter_is_refused(tmp_path: Path) -> None:
     (tmp_path / "run").mkdir(mode=0o755)
 
     with pytest.raises(DatabaseUnavailable, match="Somebody else"):
-        postgres._make_private(tmp_path / "run", None)
+        accounts.make_private(tmp_path / "run", None)
 
 
 def test_a_folder_one_may_not_write_to_is_explained(open_folder: Path) -> None:
@@ -398,10 +494,10 @@ def test_a_folder_one_may_not_write_to_is_explained(open_folder: Path) -> None:
     assert str(folder) not in detail
 
 
-@pytest.mark.skipif(not ROOT, reason="the other tests have shown it")
+@pytest.mark.skipif(not ROOT, reason=NOT_APPLICABLE + "the other tests have shown it")
 def test_an_ordinary_user_needs_no_more(open_folder: Path) -> None:
-    if not postgres._Account(NOBODY.pw_uid, NOBODY.pw_gid).can_enter(postgres.find_binaries()):
-        pytest.skip("the programs are below a folder that is closed to others")
+    if not Account(NOBODY.pw_uid, NOBODY.pw_gid).can_enter(binaries.find()):
+        pytest.skip(NOT_APPLICABLE + "the programs are below a folder that is closed to others")
     folder = open_folder / "ordinary"
     folder.mkdir()
     os.chown(folder, NOBODY.pw_uid, NOBODY.pw_gid)
@@ -417,11 +513,11 @@ def test_an_ordinary_user_needs_no_more(open_folder: Path) -> None:
     peer.stop()
 
 
-@pytest.mark.skipif(not ROOT, reason="only root starts a server as somebody else")
+@pytest.mark.skipif(not ROOT, reason=NOT_APPLICABLE + "only root starts a server as somebody else")
 def test_root_opens_no_closed_folder(open_folder: Path) -> None:
     """Data and programs both lie below a folder that only root can enter."""
     home = open_folder / "closed home"
-    installed = postgres.find_binaries().parents[1]
+    installed = binaries.find().parents[1]
     (home / "packages").mkdir(parents=True)
     for source in installed.parent.glob(f"{installed.name}*"):
         (home / "packages" / source.name).symlink_to(source)
