@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import pytest
 
 from app.database import Db
-from app.errors import EngineUnavailable
 from app.services import cleanup
 from app.services.storage import LocalStorage
 from tests.conftest import MakeClient
-from tests.engines_for_tests import Acts
 from tests.flows.conftest import LOSE_LEASES, Nobody, Shopper, Sql, files_in, wait_for, working
 
 FAULTS = {
@@ -92,7 +89,7 @@ def test_an_engine_that_does_not_load_is_refused_at_the_door_until_it_does(
 ) -> None:
     weights = tmp_path / "weights"
     monkeypatch.setenv("WEIGHTS_OF_TESTS", str(weights))
-    name = "tests.flows.test_failures:NeedsWeights"
+    name = "tests.engines_for_tests:NeedsWeights"
     shopper = Shopper(
         make_client(worker_concurrency=1, engine=name, engines=(name,), lease_seconds=0.5)
     )
@@ -105,9 +102,3 @@ def test_an_engine_that_does_not_load_is_refused_at_the_door_until_it_does(
     weights.touch()
     wait_for(lambda: shopper.health().json()["status"] == "ok")
     shopper.wait(shopper.submit(), "completed")
-
-
-class NeedsWeights(Acts):
-    def load(self) -> None:
-        if not Path(os.environ["WEIGHTS_OF_TESTS"]).exists():
-            raise EngineUnavailable("the weights are missing")
