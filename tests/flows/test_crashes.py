@@ -27,7 +27,7 @@ STEPS = ("read inputs", "draft in outputs", "stored in outputs")
 
 
 def test_sessions_survive_workers_killed_at_every_step(
-    shopper: Shopper, run: Run, uploads: Path, sql: Sql
+    shopper: Shopper, run: Run, db: Db, storage: LocalStorage, uploads: Path, sql: Sql
 ) -> None:
     ids = []
     for step in STEPS:
@@ -41,6 +41,8 @@ def test_sessions_survive_workers_killed_at_every_step(
     for session_id in ids:
         assert shopper.wait(session_id, "completed")["attempts"] == 2
         assert shopper.get(f"{session_id}/output").status_code == 200
+    assert cleanup.sweep(db, storage, age=timedelta(0)).files == 1, "the draft"
+    for session_id in ids:
         shopper.delete(session_id)
     assert files_in(uploads) == [], "what the dead have written goes with the session"
 

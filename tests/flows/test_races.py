@@ -88,23 +88,31 @@ def test_a_late_worker_cannot_overwrite(
     assert shopper.get(f"{session_id}/output").content == b"the second's picture"
 
 
-def test_a_late_failure_does_not_spoil_a_success(
-    shopper: Shopper, db: Db, storage: LocalStorage, sql: Sql
+def test_a_late_worker_cannot_end_the_attempt_of_another(
+    shopper: Shopper, db: Db, uploads: Path, sql: Sql
 ) -> None:
     session_id = shopper.submit()
-    with db.begin() as tx:
-        first = crud.claim(tx, worker="the late one", lease_s=30, engines=["mock"])
-    assert first is not None
-    sql(LOSE_LEASES)
-    cleanup.recover(db, Nobody(), max_attempts=3)
-    with working(db, storage):
-        shopper.wait(session_id, "completed")
+    slow = Hooked(uploads)
 
-    with db.begin() as tx:
-        assert crud.fail(tx, first.id, attempt=1, code="engine_error", reason="late") is None
-        assert crud.put_back(tx, first.id, attempt=1) is None
+    def lose(_: str) -> None:
+        sql(LOSE_LEASES)
+        cleanup.recover(db, Nobody(), max_attempts=3)
+        with db.begin() as tx:
+            assert crud.claim(tx, worker="the second", lease_s=30, engines=["mock"])
 
-    assert shopper.see(session_id)["status"] == "completed"
+    slow.before_put = lose
+    late = outcomes("late")
+    with working(db, slow):
+        wait_for(lambda: outcomes("late") == late + 1)
+    with db.begin() as tx:
+        first = UUID(session_id)
+        assert crud.fail(tx, first, attempt=1, code="engine_error", reason="late") is None
+        assert crud.put_back(tx, first, attempt=1) is None
+
+    session = shopper.see(session_id)
+    assert (session["status"], session["attempts"]) == ("processing", 2)
+    assert session["output_image_url"] is None
+    assert [name for name in files_in(uploads) if "outputs" in name] == []
 
 
 def test_a_worker_that_lost_its_lease_stops_its_engine(
