@@ -10,7 +10,6 @@ import json
 import signal
 import socket
 import sys
-import threading
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING
@@ -81,9 +80,9 @@ def serve(settings: Settings, options: argparse.Namespace) -> int:
             await super().startup(sockets)
             _print_addresses(host, listener.getsockname()[1])
 
-    # uvicorn ends on SIGTERM and then raises it again, for whoever was there before: for us, who
+    # Also while we start. uvicorn takes it over, and raises it again once it has ended: for us, who
     # still have to stop the worker and the database.
-    signal.signal(signal.SIGTERM, lambda *_: None)
+    signal.signal(signal.SIGTERM, _end)
     with listener, serving(settings, concurrency=settings.worker_concurrency) as runtime:
         config = uvicorn.Config(
             create_app(settings, runtime),
@@ -98,17 +97,26 @@ def serve(settings: Settings, options: argparse.Namespace) -> int:
     return 0
 
 
+def _end(*_: object) -> None:
+    """Unwind from wherever we are; a second signal must not break the unwinding off."""
+    signal.signal(signal.SIGTERM, lambda *_: None)
+    sys.exit(0)
+
+
 def work(settings: Settings, options: argparse.Namespace) -> int:
     """Work until SIGTERM or Ctrl-C."""
     from app.runtime import serving
 
     concurrency = options.concurrency or max(1, settings.worker_concurrency)
-    ended = threading.Event()
+    woken, waker = socket.socketpair()
+    waker.setblocking(False)
+    # Written to as the signal arrives: waiting for an Event would miss one that comes just before.
+    signal.set_wakeup_fd(waker.fileno())
     for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: ended.set())
-    with serving(settings, concurrency=concurrency):
+        signal.signal(number, lambda *_: None)
+    with woken, waker, serving(settings, concurrency=concurrency):
         print(f"Working with {concurrency} slot(s); Ctrl-C ends.", flush=True)
-        ended.wait()
+        woken.recv(1)
     return 0
 
 

@@ -5,6 +5,7 @@ Code receives values from here through `runtime`; it does not reach for settings
 
 from __future__ import annotations
 
+import ipaddress
 import os
 import re
 import secrets
@@ -97,6 +98,13 @@ class Settings(BaseSettings):
         if not _RATE.match(value):
             raise ValueError(f'"{value}" is no rate; write it like 10/minute')
         return value
+
+    @field_validator("trusted_proxies")
+    @classmethod
+    def _addresses(cls, values: tuple[str, ...]) -> tuple[str, ...]:
+        for value in values:
+            ipaddress.ip_network(value, strict=False)  # raises ValueError with a sentence
+        return values
 
     @field_validator("storage")
     @classmethod

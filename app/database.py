@@ -8,9 +8,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import psycopg2
 from psycopg2 import errorcodes
-from sqlalchemy import TIMESTAMP, Dialect, Engine, MetaData, create_engine, text
-from sqlalchemy.engine import make_url
+from sqlalchemy import TIMESTAMP, Dialect, Engine, MetaData, create_engine, event, text
+from sqlalchemy.engine import ExceptionContext, make_url
 from sqlalchemy.exc import DBAPIError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.orm import DeclarativeBase, Session, sessionmaker
@@ -75,7 +76,7 @@ def open_reads(url: str, *, pool_size: int) -> Db:
 
 
 def _engine(url: str, *, pool_size: int, **options: Any) -> Engine:
-    return create_engine(
+    engine = create_engine(
         url,
         pool_size=pool_size,
         max_overflow=0,
@@ -86,6 +87,23 @@ def _engine(url: str, *, pool_size: int, **options: Any) -> Engine:
         connect_args=connect_args(url),
         **options,
     )
+    event.listen(engine, "handle_error", _keep_values_out)
+    return engine
+
+
+def _keep_values_out(context: ExceptionContext) -> None:
+    """Cut an error down to its first line: the others quote rows, and errors are logged.
+
+    Errors of class 22, data exceptions, quote a value in the first line too.
+    """
+    original, wrapped = context.original_exception, context.sqlalchemy_exception
+    if not isinstance(original, psycopg2.Error) or original.pgcode is None:
+        return
+    first = "" if original.pgcode.startswith("22") else original.diag.message_primary or ""
+    said = f"{original.pgcode} {first}".rstrip()
+    original.args = (said,)
+    if wrapped is not None:
+        wrapped.args = (f"({type(original).__name__}) {said}",)
 
 
 def connect_args(url: str) -> dict[str, Any]:

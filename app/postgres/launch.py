@@ -6,7 +6,6 @@ The Windows branches were written from the manual and have never run.
 from __future__ import annotations
 
 import os
-import re
 import shutil
 import socket
 import subprocess
@@ -17,7 +16,7 @@ from pathlib import Path
 from app.postgres import accounts, locks, settings
 from app.postgres.cluster import Cluster
 from app.postgres.failures import unavailable
-from app.postgres.settings import PORT, SUPERUSER, WINDOWS
+from app.postgres.settings import PORT, STATUS_LINE, SUPERUSER, WINDOWS
 
 
 def start(cluster: Cluster, lock: int, *, deadline: float) -> None:
@@ -80,10 +79,12 @@ def _disarm_leftovers(cluster: Cluster) -> None:
     if file.exists():
         # PostgreSQL takes its parent's id for stale, and still makes sure that nobody is
         # attached to the shared memory named further down. Without the file it would not.
-        text = re.sub(r"\A\s*\d*", str(os.getpid()), file.read_text())
+        # The status goes: `url_if_ready` would take the old server's word for the new
+        # one's, miss its socket, and have it stop.
+        lines = [str(os.getpid()), *file.read_text().splitlines()[1:STATUS_LINE]]
         own = accounts.open_own(file, os.O_WRONLY | os.O_TRUNC, cluster.account)
         with os.fdopen(own, "w") as out:
-            out.write(text)
+            out.writelines(f"{line}\n" for line in lines)
     for left in cluster.socket_folder().glob(".s.PGSQL.*"):
         left.unlink(missing_ok=True)
 

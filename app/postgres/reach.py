@@ -10,14 +10,14 @@ from urllib.parse import quote
 import psycopg2
 
 from app.postgres.cluster import Cluster
-from app.postgres.settings import DATABASE, SOCKET_NAME, SUPERUSER, WINDOWS
+from app.postgres.settings import DATABASE, SOCKET_NAME, STATUS_LINE, SUPERUSER, WINDOWS
 
 
 def url_if_ready(cluster: Cluster) -> str | None:
     """The URL of the server if it answers; the database is made if it is missing."""
     try:
         lines = (cluster.data / "postmaster.pid").read_text().splitlines()
-        port, host, status = int(lines[3]), lines[4], lines[7].strip()
+        port, host, status = int(lines[3]), lines[4], lines[STATUS_LINE].strip()
     except (FileNotFoundError, ValueError, IndexError):
         return None
     if status != "ready":

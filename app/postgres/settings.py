@@ -11,6 +11,8 @@ SUPERUSER = "postgres"
 PORT = 5432  # of the socket's name; Windows picks a free one
 SOCKET_NAME = f".s.PGSQL.{PORT}"
 
+STATUS_LINE = 7  # of postmaster.pid, counted from 0: "starting", "ready", "stopping"
+
 PATIENCE_S = 60.0  # for a start, recovery after a crash included
 STOP_PATIENCE_S = 30.0
 POLL_S = 0.005

@@ -16,7 +16,7 @@ import structlog
 from apscheduler.schedulers.background import BackgroundScheduler
 
 from app import crud
-from app.database import Db, advisory_lock
+from app.database import Db, advisory_lock, translate
 from app.errors import SENTENCES, FailureCode, ServiceError
 from app.metrics import LEASES_LOST, PURGED
 from app.services import erasure
@@ -152,7 +152,8 @@ def _guarded(job: Callable[[], object]) -> Callable[[], None]:
         try:
             job()
         except Exception as exc:  # a process edge
-            log.warning("cleanup.failed", error=type(exc).__name__, exc_info=True)
+            away = translate(exc)
+            log.warning("cleanup.failed", error=type(exc).__name__, exc_info=away is None)
 
     return run
 

@@ -99,8 +99,10 @@ class Events:
             connect_args=connect_args(self._url),
             hide_parameters=True,
         )
-        with closing(engine.raw_connection()) as pooled:
-            connection = cast("Connection", pooled.driver_connection)
+        pooled = engine.raw_connection()
+        connection = cast("Connection", pooled.driver_connection)
+        pooled.detach()  # a pool that takes back a broken connection logs a traceback
+        with closing(connection):
             connection.set_isolation_level(ISOLATION_LEVEL_AUTOCOMMIT)
             with connection.cursor() as cursor, selectors.DefaultSelector() as selector:
                 selector.register(connection, selectors.EVENT_READ)

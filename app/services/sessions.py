@@ -254,7 +254,7 @@ def _checked(seen: crud.Seen | None, owners: Sequence[str] | None) -> crud.Seen:
     if seen is None or not (owners is None or same_owner(seen.row.user_token, owners)):
         raise SessionNotFound("There is no session with this id for this token.")
     if seen.expired:
-        raise SessionExpired("The session has expired; its pictures are erased. Make a new one.")
+        raise SessionExpired("The session has expired and is being erased. Make a new one.")
     return seen
 
 

@@ -73,7 +73,10 @@ class Storage(Protocol):
 
 
 class LocalStorage:
-    """Objects as files below one folder. Any number of processes may share it."""
+    """Objects as files below one folder, for their owner alone to read.
+
+    Any number of this user's processes may share the folder.
+    """
 
     def __init__(self, root: Path) -> None:
         self.root = root
@@ -158,12 +161,13 @@ class LocalStorage:
     @staticmethod
     def _write(draft: Path, data: bytes) -> None:
         try:
-            out = draft.open("xb")
+            out = _create(draft)
         except FileNotFoundError:
             # The folder is made on the way, because almost every first put of a session needs it.
             draft.parent.mkdir(parents=True, exist_ok=True)
+            draft.parent.chmod(0o700)
             _sync_folder(draft.parent.parent)
-            out = draft.open("xb")
+            out = _create(draft)
         with out:
             out.write(data)
             out.flush()
@@ -190,6 +194,10 @@ def _translated(verb: str) -> Iterator[None]:
             raise StorageFull from exc
         log.error("storage.failed", verb=verb, errno=errno.errorcode.get(exc.errno or 0))
         raise StorageUnavailable(f"The pictures could not be {verb}.") from exc
+
+
+def _create(file: Path) -> BinaryIO:
+    return os.fdopen(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb")
 
 
 def _sync_folder(folder: Path) -> None:

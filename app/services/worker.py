@@ -92,9 +92,14 @@ class Worker:
         self._stopping = threading.Event()
         self._attempts: dict[UUID, Attempt] = {}
         self._guard = threading.Lock()
+        self._processes = [
+            _Processes(engines, memory_mb=limits.memory_mb) for _ in range(limits.concurrency)
+        ]
         self._slots = [
-            threading.Thread(target=self._slot, args=(bell.slot(),), name=f"slot-{n}", daemon=True)
-            for n in range(limits.concurrency)
+            threading.Thread(
+                target=self._slot, args=(bell.slot(), processes), name=f"slot-{n}", daemon=True
+            )
+            for n, processes in enumerate(self._processes)
         ]
         self._keeper = threading.Thread(target=self._keep, name="keeper", daemon=True)
         self._ended = threading.Event()
@@ -128,6 +133,8 @@ class Worker:
             rest = list(self._attempts.values())
         for attempt in rest:
             attempt.cancelled.set()
+        for processes in self._processes:
+            processes.close()  # one that loads its weights hears of nothing else
         for slot in self._slots:
             slot.join()
         self._ended.set()
@@ -135,15 +142,20 @@ class Worker:
 
     # --- slots ---
 
-    def _slot(self, bell: threading.Event) -> None:
-        with _Processes(self._engines, memory_mb=self._limits.memory_mb) as processes:
-            self._warm_up(processes)
+    def _slot(self, bell: threading.Event, processes: _Processes) -> None:
+        with processes:
+            self._warm_up(processes, self._default_engine)
+            warmed_at = time.monotonic()
             pause = AGAIN_S
             while not self._stopping.is_set():
                 bell.clear()
                 try:
                     if not self.work_one(processes):
                         bell.wait(self._limits.lease_s / 3)
+                    if time.monotonic() - warmed_at > self._limits.lease_s:
+                        # What is refused at the door is tried by no session any more.
+                        self._warm_up(processes, *self.engine_trouble)
+                        warmed_at = time.monotonic()
                     pause = AGAIN_S
                 except Exception as exc:  # a process edge: a slot must outlive everything
                     away = translate(exc)
@@ -151,11 +163,15 @@ class Worker:
                     self._stopping.wait(pause)
                     pause = min(pause * 2, AGAIN_MOST_S)
 
-    def _warm_up(self, processes: _Processes) -> None:
-        try:
-            processes.get(self._default_engine).start()
-        except EngineUnavailable as exc:
-            self._note_trouble(self._default_engine, exc)
+    def _warm_up(self, processes: _Processes, *engines: str) -> None:
+        for engine in engines:
+            try:
+                processes.get(engine).start()
+            except EngineUnavailable as exc:
+                if not self._stopping.is_set():
+                    self._note_trouble(engine, exc)
+            else:
+                self.engine_trouble.pop(engine, None)
 
     def work_one(self, processes: _Processes) -> bool:
         """Claim one session and make one attempt at it; False when none waits."""
@@ -240,6 +256,8 @@ class Worker:
             try:
                 engine.start()
             except EngineUnavailable as exc:
+                if attempt.cancelled.is_set():
+                    raise RunCancelled from exc
                 self._note_trouble(attempt.engine, exc)
                 raise EngineError(
                     FailureCode.ENGINE_ERROR, log=exc.detail, retryable=True, stage="load"
@@ -388,7 +406,11 @@ class _Processes:
         return self
 
     def __exit__(self, *_: object) -> None:
-        for process in self._running.values():
+        self.close()
+
+    def close(self) -> None:
+        """From any thread; what runs or loads ends at once."""
+        for process in list(self._running.values()):
             process.close()
 
 

@@ -23,9 +23,11 @@ from sqlalchemy.exc import OperationalError
 
 import app
 from app.errors import DatabaseUnavailable
-from app.postgres import EmbeddedPostgres, accounts, binaries, settings
+from app.postgres import EmbeddedPostgres, accounts, binaries, launch, settings
 from app.postgres.accounts import Account
 from app.postgres.cluster import Cluster
+from app.postgres.settings import STATUS_LINE
+from tests.conftest import NOT_APPLICABLE
 
 REPOSITORY = Path(app.__file__).parents[1]
 NOBODY = pwd.getpwnam("nobody")
@@ -297,6 +299,25 @@ def test_a_stale_pid_file_may_name_a_living_process(cluster: Path) -> None:
         assert stranger.poll() is None
 
 
+def test_the_word_of_a_killed_server_is_not_taken_for_the_next_one(
+    cluster: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The new one, whose socket is not there yet, would be taken for lost, and told to stop."""
+    status: list[list[str]] = []
+    start = launch._start_on_posix
+
+    def look_then_start(files: Cluster, lock: int) -> None:
+        status.append((files.data / "postmaster.pid").read_text().splitlines()[STATUS_LINE:])
+        start(files, lock)
+
+    with EmbeddedPostgres(cluster) as mine:
+        running(cluster).kill()
+        monkeypatch.setattr(launch, "_start_on_posix", look_then_start)
+        mine.start()
+
+    assert status == [[]]
+
+
 def test_a_server_started_by_hand_is_left_alone(cluster: Path) -> None:
     data = next(cluster.glob("pg*"))
     command = (binaries.find() / "postgres", "-D", data, "-k", "", "-h", "")
@@ -473,10 +494,10 @@ def test_a_folder_one_may_not_write_to_is_explained(open_folder: Path) -> None:
     assert str(folder) not in detail
 
 
-@pytest.mark.skipif(not ROOT, reason="the other tests have shown it")
+@pytest.mark.skipif(not ROOT, reason=NOT_APPLICABLE + "the other tests have shown it")
 def test_an_ordinary_user_needs_no_more(open_folder: Path) -> None:
     if not Account(NOBODY.pw_uid, NOBODY.pw_gid).can_enter(binaries.find()):
-        pytest.skip("the programs are below a folder that is closed to others")
+        pytest.skip(NOT_APPLICABLE + "the programs are below a folder that is closed to others")
     folder = open_folder / "ordinary"
     folder.mkdir()
     os.chown(folder, NOBODY.pw_uid, NOBODY.pw_gid)
@@ -492,7 +513,7 @@ def test_an_ordinary_user_needs_no_more(open_folder: Path) -> None:
     peer.stop()
 
 
-@pytest.mark.skipif(not ROOT, reason="only root starts a server as somebody else")
+@pytest.mark.skipif(not ROOT, reason=NOT_APPLICABLE + "only root starts a server as somebody else")
 def test_root_opens_no_closed_folder(open_folder: Path) -> None:
     """Data and programs both lie below a folder that only root can enter."""
     home = open_folder / "closed home"

@@ -1,0 +1,344 @@
+"""The service under use and faults: our programs run on the test's database and folder."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import re
+import signal
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from itertools import count
+from pathlib import Path
+from typing import Any, Protocol, TypeVar
+from uuid import UUID
+
+import httpx
+import psutil
+import pytest
+from sqlalchemy import CursorResult, text
+
+from app.database import Db
+from app.engines import find
+from app.metrics import REGISTRY
+from app.services.queue import Bell
+from app.services.storage import LocalStorage, Storage
+from app.services.worker import Worker, WorkerLimits
+from tests import pictures
+from tests.conftest import SECRET, MakeClient
+from tests.flows import program
+
+URL = "/api/tryon/sessions"
+TOKEN = "visitor-of-the-flows"
+PHOTO = pictures.jpeg(pictures.photo())
+
+LOSE_LEASES = "UPDATE tryon_sessions SET lease_until = now() WHERE status = 'processing'"
+EXPIRE_ALL = "UPDATE tryon_sessions SET expires_at = now() - interval '1 hour'"
+
+POLL_S = 0.01
+
+T = TypeVar("T")
+
+
+def wait_for(condition: Callable[[], T | None], *, within_s: float = 10) -> T:
+    """What the condition says as soon as it says something true; a failure when it never does."""
+    deadline = time.monotonic() + within_s
+    while not (said := condition()):
+        if time.monotonic() > deadline:
+            pytest.fail(f"waited {within_s} s in vain")
+        time.sleep(POLL_S)
+    return said
+
+
+def files_in(folder: Path) -> list[str]:
+    """Every file below a folder, by its path there."""
+    return sorted(str(file.relative_to(folder)) for file in folder.rglob("*") if not file.is_dir())
+
+
+def outcomes(outcome: str) -> float:
+    """How many attempts of this process ended so."""
+    labels = {"engine": "mock", "outcome": outcome}
+    return REGISTRY.get_sample_value("tryonai_jobs_total", labels) or 0
+
+
+def alive(process: psutil.Process) -> bool:
+    """Whether it runs; in a container nobody may collect the dead."""
+    try:
+        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
+
+
+class Shopper:
+    """Who uses one server. http: a client with the server's address as its base."""
+
+    def __init__(self, http: httpx.Client, token: str = TOKEN) -> None:
+        self.http = http
+        self.token = token
+        self.headers = {"X-User-Token": token}
+
+    def post(self, **fields: object) -> httpx.Response:
+        return self.http.post(
+            URL,
+            files={"person_image": ("me.jpg", PHOTO, "image/jpeg")},
+            data={"user_token": self.token, **{k: str(v) for k, v in fields.items()}},
+        )
+
+    def submit(self, **fields: object) -> str:
+        answer = self.post(**fields)
+        assert answer.status_code == 201, answer.text
+        return str(answer.json()["id"])
+
+    def get(self, path: str = "") -> httpx.Response:
+        return self.http.get(f"{URL}{path and '/'}{path}", headers=self.headers)
+
+    def see(self, session_id: str) -> dict[str, Any]:
+        answer = self.get(session_id)
+        assert answer.status_code == 200, answer.text
+        found: dict[str, Any] = answer.json()
+        return found
+
+    def wait(self, session_id: str, status: str, *, within_s: float = 10) -> dict[str, Any]:
+        """The session, once it is in that state."""
+
+        def seen() -> dict[str, Any] | None:
+            session = self.see(session_id)
+            assert session["status"] in (status, "created", "processing"), session
+            return session if session["status"] == status else None
+
+        return wait_for(seen, within_s=within_s)
+
+    def delete(self, session_id: str = "") -> httpx.Response:
+        return self.http.delete(f"{URL}{session_id and '/'}{session_id}", headers=self.headers)
+
+    def health(self) -> httpx.Response:
+        return self.http.get("/api/health")
+
+
+class Program:
+    """One of our commands, running. text: what it has printed and logged."""
+
+    def __init__(
+        self, *arguments: str, environment: dict[str, str], output: Path, **options: Any
+    ) -> None:
+        self._output = output
+        output.touch()
+        # From a process that has our modules in memory: 0.05 s instead of 1.5 s for each.
+        context = multiprocessing.get_context("forkserver")
+        context.set_forkserver_preload(["pytest", "tests.flows.program"])
+        self._process = context.Process(
+            target=program.run, args=(arguments, environment, output), kwargs=options
+        )
+        self._process.start()
+        assert self._process.pid is not None
+        self.pid = self._process.pid
+
+    @property
+    def text(self) -> str:
+        return self._output.read_text()
+
+    @property
+    def ended(self) -> bool:
+        return self._process.exitcode is not None
+
+    def children(self) -> list[psutil.Process]:
+        return psutil.Process(self.pid).children(recursive=True)
+
+    def terminate(self) -> None:
+        os.kill(self.pid, signal.SIGTERM)
+
+    def kill(self) -> None:
+        self._process.kill()
+        self.wait()
+
+    def wait(self, within_s: float = 20) -> int:
+        """The exit status; minus the signal's number when one ended it."""
+        self._process.join(within_s)
+        assert self._process.exitcode is not None, f"runs after {within_s} s: {self.text}"
+        return self._process.exitcode
+
+    def close(self) -> None:
+        if not self.ended:
+            self.kill()
+        self._process.close()
+
+
+class Server(Program):
+    """`serve`, and a shopper who uses it."""
+
+    def ready(self) -> Server:
+        """Wait until it answers."""
+
+        def address() -> re.Match[str] | None:
+            assert not self.ended, self.text
+            return re.search(r"page +(http://\S+)/\n", self.text)
+
+        http = httpx.Client(base_url=wait_for(address, within_s=30)[1], timeout=20)
+        self.shopper = Shopper(http)
+        return self
+
+    def close(self) -> None:
+        super().close()
+        if hasattr(self, "shopper"):
+            self.shopper.http.close()
+
+
+class Run(Protocol):
+    def __call__(
+        self,
+        *arguments: str,
+        dies_at: str | None = None,
+        grace_s: float | None = None,
+        **settings: object,
+    ) -> Program: ...
+
+
+class Serve(Protocol):
+    def __call__(
+        self, *, dies_at: str | None = None, grace_s: float | None = None, **settings: object
+    ) -> Server: ...
+
+
+def environment(tmp_path: Path, **settings: object) -> dict[str, str]:
+    """Of a quick, predictable installation; a setting of None is left out."""
+    kept = {name: os.environ[name] for name in ("PATH", "HOME", "TMPDIR") if name in os.environ}
+    values = {
+        "data_dir": tmp_path / "data",
+        "storage": tmp_path / "uploads",
+        "secret_key": SECRET,
+        "mock_seconds": 0,
+        "mock_failure_rate": 0,
+        "lease_seconds": 10,
+        "rate_limit_enabled": False,
+        **settings,
+    }
+    return kept | {k.upper(): str(v) for k, v in values.items() if v is not None}
+
+
+@pytest.fixture
+def run(database_url: str, tmp_path: Path) -> Iterator[Run]:
+    """Start a command with these settings, on the test's database; it is gone after the test."""
+    numbers = count(1)
+    with ExitStack() as stack:
+
+        def start(
+            *arguments: str,
+            dies_at: str | None = None,
+            grace_s: float | None = None,
+            **settings: object,
+        ) -> Program:
+            kind = Server if arguments[0] == "serve" else Program
+            started = kind(
+                *arguments,
+                environment=environment(tmp_path, **{"database_url": database_url, **settings}),
+                output=tmp_path / f"{arguments[0]}-{next(numbers)}.log",
+                dies_at=dies_at,
+                grace_s=grace_s,
+            )
+            stack.callback(started.close)
+            return started
+
+        yield start
+
+
+@pytest.fixture
+def serve(run: Run) -> Serve:
+    """Start a server; call `ready()` before its shopper."""
+
+    def start(**options: Any) -> Server:
+        server = run("serve", "--port", "0", **options)
+        assert isinstance(server, Server)
+        return server
+
+    return start
+
+
+@pytest.fixture
+def uploads(tmp_path: Path) -> Path:
+    return tmp_path / "uploads"
+
+
+@pytest.fixture
+def shopper(make_client: MakeClient) -> Shopper:
+    """Uses a server without a worker: what is created keeps waiting."""
+    return Shopper(make_client())
+
+
+Sql = Callable[..., Any]
+
+
+@pytest.fixture
+def sql(db: Db) -> Sql:
+    """Execute one statement in the test's database; its rows, where it has some."""
+
+    def execute(statement: str, **values: object) -> Any:
+        with db.begin() as tx:
+            result = tx.execute(text(statement), values)
+            return (
+                result.all() if isinstance(result, CursorResult) and result.returns_rows else None
+            )
+
+    return execute
+
+
+class Hooked(LocalStorage):
+    """A local storage with something to happen at its steps; each hook is given the key."""
+
+    def __init__(self, root: Path) -> None:
+        super().__init__(root)
+        self.before_put: Callable[[str], object] = lambda _: None
+        self.after_put: Callable[[str], object] = lambda _: None
+        self.before_delete: Callable[[str], object] = lambda _: None
+
+    def put(self, key: str, data: bytes) -> None:
+        self.before_put(key)
+        super().put(key, data)
+        self.after_put(key)
+
+    def delete_prefix(self, prefix: str) -> int:
+        self.before_delete(prefix)
+        return super().delete_prefix(prefix)
+
+
+class Nobody:
+    """A doorbell that nobody hears."""
+
+    def notify(self, session_id: UUID) -> None:
+        pass
+
+
+@contextmanager
+def working(
+    db: Db,
+    storage: Storage,
+    *,
+    seconds: float = 0,
+    faults: tuple[str, ...] = (),
+    concurrency: int = 1,
+    lease_s: float = 30,
+    engine: str = "mock",
+    memory_mb: int = 2048,
+) -> Iterator[Worker]:
+    """A worker of its own in this process; it looks by itself, since nobody rings."""
+    options = {"seconds": seconds, "failure_rate": 0, "faults": faults} if engine == "mock" else {}
+    bell = Bell()
+    worker = Worker(
+        db,
+        storage,
+        bell,
+        {engine: find(engine, options)},
+        default_engine=engine,
+        limits=WorkerLimits(
+            concurrency=concurrency,
+            lease_s=lease_s,
+            max_attempts=3,
+            timeout_s=60,
+            memory_mb=memory_mb,
+        ),
+    )
+    worker.start()
+    try:
+        yield worker
+    finally:
+        worker.stop(grace_s=0)

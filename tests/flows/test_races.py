@@ -1,0 +1,150 @@
+"""Several workers on one database: each session has one owner at a time, and one end."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import ExitStack
+from pathlib import Path
+from uuid import UUID
+
+import psycopg2
+import pytest
+from sqlalchemy import event
+from sqlalchemy.exc import OperationalError
+from sqlalchemy.orm import Session
+
+from app import crud
+from app.database import Db
+from app.models import TryOnSession
+from app.services import cleanup
+from app.services.storage import LocalStorage
+from tests.flows.conftest import (
+    LOSE_LEASES,
+    Hooked,
+    Nobody,
+    Shopper,
+    Sql,
+    files_in,
+    outcomes,
+    wait_for,
+    working,
+)
+
+
+def test_two_workers_share_thirty_sessions_without_touching_one_twice(
+    shopper: Shopper, db: Db, storage: LocalStorage, uploads: Path, sql: Sql
+) -> None:
+    ids = {shopper.submit() for _ in range(30)}
+    completed = outcomes("completed")
+
+    with ExitStack() as stack:
+        names = [stack.enter_context(working(db, storage, concurrency=2)).name for _ in "ab"]
+        done = "SELECT count(*) FROM tryon_sessions WHERE finished_at IS NOT NULL"
+        wait_for(lambda: sql(done) == [(30,)], within_s=20)
+
+    rows = sql("SELECT id::text, status, attempts, claimed_by FROM tryon_sessions")
+    assert {(row.id, row.status, row.attempts) for row in rows} == {
+        (one, "completed", 1) for one in ids
+    }
+    assert {row.claimed_by for row in rows} == set(names), "both had a share"
+    assert outcomes("completed") == completed + 30
+    assert [name for name in files_in(uploads) if name.startswith("outputs")] == sorted(
+        f"outputs/{one}/1.jpg" for one in ids
+    )
+
+
+@pytest.mark.parametrize("moment", ["before", "after"])
+def test_a_late_worker_cannot_overwrite(
+    shopper: Shopper, db: Db, uploads: Path, sql: Sql, moment: str
+) -> None:
+    session_id = shopper.submit()
+    slow = Hooked(uploads)
+
+    def take_over(_: str) -> None:
+        """While the first worker writes its picture, its lease runs out and a second one works."""
+        sql(LOSE_LEASES)
+        assert cleanup.recover(db, Nobody(), max_attempts=3) == 1
+        with working(db, LocalStorage(uploads)):
+            shopper.wait(session_id, "completed")
+
+    setattr(slow, f"{moment}_put", take_over)
+    late = outcomes("late")
+    with working(db, slow):
+        wait_for(lambda: outcomes("late") == late + 1)
+
+    session = shopper.see(session_id)
+    assert (session["status"], session["attempts"]) == ("completed", 2)
+    assert [name for name in files_in(uploads) if "outputs" in name] == [
+        f"outputs/{session_id}/2.jpg"
+    ]
+    assert shopper.get(f"{session_id}/output").status_code == 200
+
+
+def test_a_late_failure_does_not_spoil_a_success(
+    shopper: Shopper, db: Db, storage: LocalStorage, sql: Sql
+) -> None:
+    session_id = shopper.submit()
+    with db.begin() as tx:
+        first = crud.claim(tx, worker="the late one", lease_s=30, engines=["mock"])
+    assert first is not None
+    sql(LOSE_LEASES)
+    cleanup.recover(db, Nobody(), max_attempts=3)
+    with working(db, storage):
+        shopper.wait(session_id, "completed")
+
+    with db.begin() as tx:
+        assert crud.fail(tx, first.id, attempt=1, code="engine_error", reason="late") is None
+        assert crud.put_back(tx, first.id, attempt=1) is None
+
+    assert shopper.see(session_id)["status"] == "completed"
+
+
+def test_a_worker_that_lost_its_lease_stops_its_engine(
+    shopper: Shopper, db: Db, storage: LocalStorage, sql: Sql
+) -> None:
+    session_id = shopper.submit()
+    cancelled = outcomes("cancelled")
+
+    with working(db, storage, seconds=30):
+        shopper.wait(session_id, "processing")
+        sql("UPDATE tryon_sessions SET attempts = 2")
+
+        wait_for(lambda: outcomes("cancelled") == cancelled + 1, within_s=3)
+
+
+def test_a_commit_whose_answer_was_lost_keeps_the_picture(
+    shopper: Shopper, db: Db, storage: LocalStorage, uploads: Path
+) -> None:
+    session_id = shopper.submit()
+    completed = outcomes("completed")
+    lost: list[UUID] = []
+
+    with working(db, storage) as worker, _losing_the_answer(db, lost):
+        wait_for(lambda: outcomes("completed") == completed + 1)
+
+    assert worker.alive is False
+    assert len(lost) == 1, "the fault took place"
+    assert shopper.see(session_id)["attempts"] == 1
+    assert f"outputs/{session_id}/1.jpg" in files_in(uploads)
+    assert shopper.get(f"{session_id}/output").status_code == 200
+
+
+def _losing_the_answer(db: Db, lost: list[UUID]) -> ExitStack:
+    """The connection breaks between the database's commit of the completion and its answer."""
+
+    def note(session: Session, *_: object) -> None:
+        rows = [row for row in session.identity_map.values() if isinstance(row, TryOnSession)]
+        session.info["completes"] = [row.id for row in rows if row.output_image_url]
+
+    def lose(session: Session) -> None:
+        found = session.info.pop("completes", [])
+        if found and not lost:
+            lost.extend(found)
+            raise OperationalError("COMMIT", {}, psycopg2.OperationalError("connection closed"))
+
+    hooks: list[tuple[str, Callable[..., None]]] = [("before_commit", note), ("after_commit", lose)]
+    stack = ExitStack()
+    for name, hook in hooks:
+        event.listen(db, name, hook)
+        stack.callback(event.remove, db, name, hook)
+    return stack

@@ -1,0 +1,91 @@
+"""SIGTERM: nothing new is begun, what is in work is finished or released, and nothing is lost."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+
+from app.__main__ import CLOSE_CONNECTIONS_S
+from app.runtime import WORKER_GRACE_S
+from tests.flows.conftest import Run, Serve, Shopper, Sql, wait_for
+
+MOST_S = 15
+"""A stopped server is gone after this."""
+
+
+def test_an_idle_server_ends_at_once(serve: Serve) -> None:
+    server = serve().ready()
+    server.shopper.get()  # leaves a connection open
+
+    server.terminate()
+
+    assert server.wait(within_s=3) == 0
+
+
+def test_a_server_that_is_just_starting_ends_too(serve: Serve) -> None:
+    server = serve()
+    wait_for(lambda: "postgres" in server.text or server.children() or server.text)
+
+    server.terminate()
+
+    assert server.wait(within_s=5) == 0
+
+
+def test_what_is_nearly_done_is_finished(serve: Serve, shopper: Shopper) -> None:
+    server = serve(mock_seconds=1).ready()
+    session_id, waiting = server.shopper.submit(), server.shopper.submit()
+    wait_for(lambda: server.shopper.see(session_id)["stage"])
+
+    server.terminate()
+
+    assert server.wait() == 0
+    session = shopper.see(session_id)
+    assert (session["status"], session["attempts"]) == ("completed", 1)
+    assert shopper.see(waiting)["status"] == "created", "nothing new is begun"
+
+
+@pytest.mark.parametrize("command", ["serve", "worker"])
+def test_what_takes_longer_is_released_and_another_finishes_it(
+    command: str, run: Run, shopper: Shopper
+) -> None:
+    grace_s = 0.2
+    session_id = shopper.submit()
+    stopped = run(command, *["--port=0"][: command == "serve"], mock_seconds=30, grace_s=grace_s)
+    wait_for(lambda: shopper.see(session_id)["stage"])
+
+    stopped.terminate()
+    began = time.monotonic()
+    status = stopped.wait()
+    rest_s = time.monotonic() - began - grace_s
+
+    assert status == 0
+    assert WORKER_GRACE_S + CLOSE_CONNECTIONS_S + rest_s < MOST_S
+    assert shopper.see(session_id)["status"] == "created", "it need not wait for the lease"
+    run("worker")
+    assert shopper.wait(session_id, "completed")["attempts"] == 2
+
+
+def test_an_engine_that_is_still_loading_keeps_nobody(run: Run, shopper: Shopper) -> None:
+    name = "tests.engines_for_tests:LoadsForEver"
+    worker = run("worker", engine=name, engines=name, grace_s=0.2)
+    wait_for(worker.children)
+
+    worker.terminate()
+
+    assert worker.wait(within_s=3) == 0
+
+
+def test_a_session_whose_engine_is_still_loading_is_released(
+    run: Run, shopper: Shopper, sql: Sql
+) -> None:
+    name = "tests.engines_for_tests:LoadsForEver"
+    session_id = shopper.submit()
+    sql("UPDATE tryon_sessions SET engine = :name, attempts = 2", name=name)
+    worker = run("worker", engine="mock", engines=f"mock,{name}", grace_s=0.2)
+    shopper.wait(session_id, "processing")
+
+    worker.terminate()
+
+    assert worker.wait(within_s=3) == 0
+    assert shopper.see(session_id)["status"] == "created"
