@@ -72,9 +72,9 @@ def test_without_its_schema_it_is_being_prepared(client: TestClient) -> None:
 def test_with_all_connections_in_use_the_answer_is_503(make_client: MakeClient) -> None:
     client = make_client(database_pool_size=1)
     # What waits for a connection gives up after seconds that a test need not wait for.
-    engine_of(parts(client).db).pool._timeout = 0.05  # type: ignore[attr-defined]
+    engine_of(parts(client).reads).pool._timeout = 0.05  # type: ignore[attr-defined]
 
-    with parts(client).db.begin() as tx:
+    with parts(client).reads() as tx:
         tx.execute(text("SELECT 1"))
         answer = client.get(URL, headers=OWNER)
 
