@@ -6,7 +6,6 @@ to the thread pool.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from typing import Annotated, cast
 
@@ -17,7 +16,6 @@ from app.errors import UserTokenRequired
 from app.runtime import Runtime
 
 TOKEN_PATTERN = r"^[A-Za-z0-9._~-]{8,255}$"  # noqa: S105 - the shape of a token, not one
-_TOKEN = re.compile(TOKEN_PATTERN)
 
 
 async def runtime(request: Request) -> Runtime:
@@ -57,7 +55,3 @@ async def owners_or_none(rt: Rt, x_user_token: UserToken = None) -> Sequence[str
 
 Owners = Annotated[Sequence[str], Depends(owners)]
 OwnersOrNone = Annotated[Sequence[str] | None, Depends(owners_or_none)]
-
-
-def is_token(text: str) -> bool:
-    return bool(_TOKEN.match(text))
