@@ -12,7 +12,7 @@ from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 from uuid import UUID
 
-from sqlalchemy import Interval, delete, func, literal, select, text, tuple_, update
+from sqlalchemy import Interval, delete, func, insert, literal, select, text, tuple_, update
 from sqlalchemy.orm import Session
 from sqlalchemy.sql.elements import ColumnElement
 
@@ -67,19 +67,17 @@ class Queue(NamedTuple):
 
 
 def add_session(tx: Session, new: NewSession) -> TryOnSession:
-    row = TryOnSession(
-        id=new.id,
-        user_token=new.owner,
-        engine=new.engine,
-        options=new.options,
-        input_image_url=new.input_key,
-        garment_image_url=new.garment_key,
-        expires_at=func.now() + _interval(new.retention),
-    )
-    tx.add(row)
-    tx.flush()
-    tx.refresh(row)
-    return row
+    values = {
+        "id": new.id,
+        "user_token": new.owner,
+        "engine": new.engine,
+        "options": new.options,
+        "input_image_url": new.input_key,
+        "garment_image_url": new.garment_key,
+        "expires_at": func.now() + _interval(new.retention),
+    }
+    # RETURNING brings the defaults too: no second trip for them.
+    return tx.scalars(insert(TryOnSession).values(values).returning(TryOnSession)).one()
 
 
 def move(

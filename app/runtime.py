@@ -139,7 +139,7 @@ def open_runtime(settings: Settings) -> Iterator[Runtime]:
             reads=reads,
             storage=LocalStorage(settings.storage_folder),
             engines=offered_engines(settings),
-            queue=InProcessQueue(db, bell),
+            queue=InProcessQueue(reads, bell),
             bell=bell,
         )
 

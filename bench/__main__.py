@@ -35,8 +35,9 @@ PARTS: dict[str, Callable[..., list[Figure]]] = {
 
 
 def main() -> int:
+    names = ", ".join(PARTS)
     parser = argparse.ArgumentParser(prog="python -m bench", description="Measure the service")
-    parser.add_argument("parts", nargs="*", choices=[*PARTS, []], metavar="NAME", help=", ".join(PARTS))
+    parser.add_argument("parts", nargs="*", choices=[*PARTS, []], metavar="NAME", help=names)
     parser.add_argument("--quick", action="store_true", help="fewer rounds; under a minute")
     options = parser.parse_args()
     server.check_settings()

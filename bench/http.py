@@ -15,7 +15,8 @@ _BOUNDARY = "boundary-of-the-bench"
 def form(picture: bytes, **fields: str) -> bytes:
     """The multipart body of a create; the name of the file is one that clients send."""
     parts = [
-        f'--{_BOUNDARY}\r\nContent-Disposition: form-data; name="{name}"\r\n\r\n{value}\r\n'.encode()
+        f'--{_BOUNDARY}\r\nContent-Disposition: form-data; name="{name}"\r\n\r\n'
+        f"{value}\r\n".encode()
         for name, value in {"user_token": TOKEN, **fields}.items()
     ]
     head = (

@@ -95,8 +95,13 @@ def measure(folder: Path, *, quick: bool) -> list[Figure]:
             _await_completion(folder, since=datetime.now(UTC))
             back_s.append(time.monotonic() - ready)
         shopper.finish()
-        rows = _await_the_end(folder, shopper.promised)
-        report = _examine(folder, running.port, shopper.promised, rows)
+        rows = _await_the_end(folder)
+        swept, left, incomplete = _sweep(folder)
+        report = {
+            **_examine(running.port, shopper.promised, rows),
+            "rows without their files": incomplete,
+            "files without a row after the sweep": left,
+        }
     finally:
         running.stop()
     taken_back = _taken_back_s(rows, killed_at)
@@ -113,6 +118,7 @@ def measure(folder: Path, *, quick: bool) -> list[Figure]:
                 "states": dict(Counter(row["status"] for row in rows.values())),
                 "attempts": dict(Counter(row["attempts"] for row in rows.values())),
                 "failed with": dict(Counter(row["error_code"] for row in rows.values())),
+                "files of creates cut off, which the sweep took": swept,
                 "polls": shopper.polls,
                 "creates and polls cut off by the kills": dict(shopper.refused),
             },
@@ -150,16 +156,14 @@ def _await_completion(folder: Path, *, since: datetime) -> None:
     connection.autocommit = True
     with connection.cursor() as cursor:
         while time.monotonic() < deadline:
-            cursor.execute(
-                "SELECT 1 FROM tryon_sessions WHERE finished_at > %s LIMIT 1", (since,)
-            )
+            cursor.execute("SELECT 1 FROM tryon_sessions WHERE finished_at > %s LIMIT 1", (since,))
             if cursor.fetchone():
                 break
             time.sleep(0.01)
     connection.close()
 
 
-def _await_the_end(folder: Path, promised: list[str]) -> dict[str, dict[str, Any]]:
+def _await_the_end(folder: Path) -> dict[str, dict[str, Any]]:
     """The rows, once every one of them is through or the patience is over."""
     columns = (
         "id::text, status::text, attempts, error_code, error_reason, output_image_url, created_at,"
@@ -176,9 +180,7 @@ def _await_the_end(folder: Path, promised: list[str]) -> dict[str, dict[str, Any
         time.sleep(0.1)
 
 
-def _examine(
-    folder: Path, port: int, promised: list[str], rows: dict[str, dict[str, Any]]
-) -> dict[str, int]:
+def _examine(port: int, promised: list[str], rows: dict[str, dict[str, Any]]) -> dict[str, int]:
     """What is wrong, by kind; each should be 0. A row that nobody was told of counts as well."""
     client = ours.Client(port)
     unreadable = 0
@@ -193,15 +195,12 @@ def _examine(
     client.close()
     stuck = [row for row in rows.values() if row["status"] not in ("completed", "failed")]
     mute = [row for row in rows.values() if row["status"] == "failed" and not row["error_reason"]]
-    swept, files, incomplete = _sweep(folder)
     return {
         "promised, without a row": len(set(promised) - set(rows)),
         "neither completed nor failed": len(stuck),
         "failed without a reason": len(mute),
         "completed, picture not whole": unreadable,
-        "rows without their files": incomplete,
-        "files without a row after the sweep": files,
-    } | ({} if not swept else {})
+    }
 
 
 def _sweep(folder: Path) -> tuple[int, int, int]:

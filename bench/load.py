@@ -21,6 +21,8 @@ from dataclasses import asdict, dataclass
 from itertools import cycle
 from typing import cast
 
+import uvloop
+
 from bench.table import percentile
 
 PATIENCE_S = 120.0
@@ -161,13 +163,7 @@ async def _drive(order: dict[str, object]) -> Load:
 
 
 def main() -> None:
-    try:
-        import uvloop  # not on Windows; comes with uvicorn[standard]
-
-        loop = uvloop.new_event_loop
-    except ImportError:
-        loop = asyncio.new_event_loop
-    with asyncio.Runner(loop_factory=loop) as runner:
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         json.dump(asdict(runner.run(_drive(json.load(sys.stdin)))), sys.stdout)
 
 

@@ -32,9 +32,7 @@ def photo_200_kb() -> bytes:
     """1024 × 768, colour at half resolution, a place in its EXIF: as a phone's picture sent on."""
 
     def write(amount: float) -> bytes:
-        return _written(
-            grainy(1024, 768, amount), "JPEG", quality=88, exif=exif(note="somewhere")
-        )
+        return _written(grainy(1024, 768, amount), "JPEG", quality=88, exif=exif(note="somewhere"))
 
     return _of_size(write, 200_000)
 

@@ -78,9 +78,7 @@ def measure(folder: Path, *, quick: bool) -> list[Figure]:
             to_reach=f"≤ {1 + WITHIN:g} × floor",
             reached=found <= 1 + WITHIN,
             details={
-                f"of one of {WAITING} that wait, ms": statistics.median(
-                    latencies[many, "waiting"]
-                ),
+                f"of one of {WAITING} that wait, ms": statistics.median(latencies[many, "waiting"]),
                 "the same, ratio": ratio(latencies[many, "waiting"], latencies[FEW, "waiting"]),
             },
         )

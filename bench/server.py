@@ -69,7 +69,9 @@ class Server:
 def environment(folder: Path, **settings: object) -> dict[str, str]:
     """The caller's environment without any setting of ours, and the bench's settings."""
     kept = {
-        name: value for name, value in os.environ.items() if name.lower() not in Settings.model_fields
+        name: value
+        for name, value in os.environ.items()
+        if name.lower() not in Settings.model_fields
     }
     ours = {
         "DATA_DIR": folder / "data",

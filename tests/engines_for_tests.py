@@ -115,6 +115,12 @@ class NotInstalled(Acts):
         raise EngineUnavailable("the weights are missing; run scripts/fetch_weights.py")
 
 
+class NeedsWeights(Acts):
+    def load(self) -> None:
+        if not Path(os.environ["WEIGHTS_OF_TESTS"]).exists():
+            raise EngineUnavailable("the weights are missing")
+
+
 class BreaksAtLoad(Acts):
     def load(self) -> None:
         raise OSError("/a/path/of/ours is torn")

@@ -15,6 +15,7 @@ from fastapi.security import APIKeyQuery
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from app import errors
+from app.crud import Seen
 from app.deps import TOKEN_PATTERN, Owners, OwnersOrNone, Rt
 from app.engines import Category, Mode, PhotoType
 from app.errors import EngineUnavailable, EngineUnknown, UserTokenRequired
@@ -99,7 +100,9 @@ def create(form: Annotated[CreateForm, Form()], rt: Rt, later: BackgroundTasks) 
     submission = _read_form(form, rt)
     row = sessions.submit(rt.db, rt.storage, submission, retention=rt.retention)
     later.add_task(rt.queue.notify, row.id)
-    seen, position = sessions.find_with_position(rt.reads, row.id, owners=[row.user_token])
+    position = sessions.position(rt.reads, row)
+    # The row was written at its database's now(): there is no need to read it again.
+    seen = Seen(row, now=row.created_at)
     body = sessions.present(seen, rt.keyring, queue_position=position)
     return Response(
         body.model_dump_json(),

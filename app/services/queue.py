@@ -40,16 +40,19 @@ class Bell:
 
 
 class InProcessQueue:
-    """Rings this process's bell at once, and every other process's by NOTIFY."""
+    """Rings this process's bell at once, and every other process's by NOTIFY.
 
-    def __init__(self, db: Db, bell: Bell) -> None:
-        self._db = db
+    reads: NOTIFY changes nothing, and alone it needs no transaction around it.
+    """
+
+    def __init__(self, reads: Db, bell: Bell) -> None:
+        self._reads = reads
         self._bell = bell
 
     def notify(self, session_id: UUID) -> None:
         self._bell.ring()
         try:
-            with self._db.begin() as tx:
+            with self._reads() as tx:
                 crud.notify(tx, CREATED, session_id)
         except Exception as exc:  # noqa: BLE001 - the sweep will find the session
             log.warning("queue.not_rung", error=type(exc).__name__)

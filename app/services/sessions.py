@@ -144,6 +144,12 @@ def find_with_position(
         return seen, crud.queue_position(tx, seen.row)
 
 
+def position(reads: Db, row: TryOnSession) -> int | None:
+    """The place in the queue of a session that was just made."""
+    with reads() as tx:
+        return crud.queue_position(tx, row)
+
+
 def page(reads: Db, *, owners: Sequence[str], limit: int, cursor: str | None) -> Page:
     before = None if cursor is None else _read_cursor(cursor)
     with reads() as tx:

@@ -36,7 +36,7 @@ PHOTO = pictures.jpeg(pictures.photo())
 LOSE_LEASES = "UPDATE tryon_sessions SET lease_until = now() WHERE status = 'processing'"
 EXPIRE_ALL = "UPDATE tryon_sessions SET expires_at = now() - interval '1 hour'"
 
-POLL_S = 0.01
+POLL_S = 0.03
 
 T = TypeVar("T")
 

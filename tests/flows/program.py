@@ -8,7 +8,11 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from app import main, runtime  # noqa: F401 - imported once, before the processes are forked
+# All that a process needs is imported once, before the processes are forked.
+import alembic.command  # noqa: F401
+import uvicorn  # noqa: F401
+
+from app import main, runtime  # noqa: F401
 from app.__main__ import main as command_line
 from app.config import Settings
 from app.services.storage import LocalStorage

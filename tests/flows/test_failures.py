@@ -2,50 +2,47 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import pytest
 
 from app.database import Db
-from app.errors import EngineUnavailable
 from app.services import cleanup
 from app.services.storage import LocalStorage
 from tests.conftest import MakeClient
-from tests.engines_for_tests import Acts
 from tests.flows.conftest import LOSE_LEASES, Nobody, Shopper, Sql, files_in, wait_for, working
 
+FAULTS = {
+    "crash": "engine_error",
+    "exit": "engine_error",
+    "error": "engine_error",
+    "hang": "engine_timeout",
+    "memory": "engine_out_of_memory",
+    "fail": "model_error",
+}
 
-@pytest.mark.parametrize(
-    ("fault", "code"),
-    [
-        ("crash", "engine_error"),
-        ("exit", "engine_error"),
-        ("error", "engine_error"),
-        ("hang", "engine_timeout"),
-        ("memory", "engine_out_of_memory"),
-        ("fail", "model_error"),
-    ],
-)
+
 def test_a_fault_fails_one_session_and_never_the_server(
-    fault: str, code: str, make_client: MakeClient, uploads: Path
+    make_client: MakeClient, uploads: Path
 ) -> None:
     client = make_client(
         worker_concurrency=1,
-        mock_faults=(f"7:{fault}",),
-        engine_timeout=1 if fault == "hang" else 10,
+        mock_faults=[f"{seed}:{fault}" for seed, fault in enumerate(FAULTS)],
+        engine_timeout=1,
         engine_memory_mb=250,
     )
     shopper = Shopper(client)
-    faulty, good = shopper.submit(seed=7), shopper.submit(seed=8)
+    ids = [(shopper.submit(seed=seed), shopper.submit()) for seed in range(len(FAULTS))]
 
-    session = shopper.wait(faulty, "failed")
+    for (faulty, following), code in zip(ids, FAULTS.values(), strict=True):
+        session = shopper.wait(faulty, "failed")
+        assert (session["error_code"], session["attempts"]) == (code, 1)
+        assert session["error_reason"].endswith(".")
+        assert shopper.get(f"{faulty}/output").json()["code"] == "not_ready"
+        assert shopper.wait(following, "completed")["attempts"] == 1
 
-    assert (session["error_code"], session["attempts"]) == (code, 1)
-    assert session["error_reason"].endswith(".")
-    assert shopper.get(f"{faulty}/output").json()["code"] == "not_ready"
-    assert shopper.wait(good, "completed")["attempts"] == 1
-    assert [name for name in files_in(uploads) if "outputs" in name] == [f"outputs/{good}/1.jpg"]
+    outputs = [name for name in files_in(uploads) if "outputs" in name]
+    assert outputs == sorted(f"outputs/{following}/1.jpg" for _, following in ids)
 
 
 def test_what_may_work_later_is_tried_again_up_to_the_bound(make_client: MakeClient) -> None:
@@ -92,7 +89,7 @@ def test_an_engine_that_does_not_load_is_refused_at_the_door_until_it_does(
 ) -> None:
     weights = tmp_path / "weights"
     monkeypatch.setenv("WEIGHTS_OF_TESTS", str(weights))
-    name = "tests.flows.test_failures:NeedsWeights"
+    name = "tests.engines_for_tests:NeedsWeights"
     shopper = Shopper(
         make_client(worker_concurrency=1, engine=name, engines=(name,), lease_seconds=0.5)
     )
@@ -105,9 +102,3 @@ def test_an_engine_that_does_not_load_is_refused_at_the_door_until_it_does(
     weights.touch()
     wait_for(lambda: shopper.health().json()["status"] == "ok")
     shopper.wait(shopper.submit(), "completed")
-
-
-class NeedsWeights(Acts):
-    def load(self) -> None:
-        if not Path(os.environ["WEIGHTS_OF_TESTS"]).exists():
-            raise EngineUnavailable("the weights are missing")

@@ -25,10 +25,11 @@ def test_what_one_server_takes_another_works_on_and_a_third_shows(serve: Serve, 
 
 def test_what_one_server_erases_another_stops_to_work_on(serve: Serve, uploads: Path) -> None:
     door = serve(worker_concurrency=0)
-    works = serve(mock_seconds=30)
+    # It hangs without a word, and its lease runs for long: only the news can tell the worker.
+    works = serve(mock_faults="1:hang", lease_seconds=30)
     first, second = door.ready().shopper, works.ready().shopper
-    session_id, following = second.submit(), second.submit()
-    wait_for(lambda: first.see(session_id)["stage"])
+    session_id, following = second.submit(seed=1), second.submit(seed=1)
+    wait_for(lambda: first.see(session_id)["stage"] == "garment")
 
     assert first.delete(session_id).status_code == 204
 

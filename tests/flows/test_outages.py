@@ -17,10 +17,15 @@ from tests.conftest import MakeClient
 from tests.flows.conftest import Hooked, Serve, Shopper, alive, files_in, wait_for
 
 
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a database that is stopped and killed; made once, because that takes 1 s."""
+    return tmp_path_factory.mktemp("data")
+
+
 @pytest.fixture
-def postgres(tmp_path: Path) -> Iterator[EmbeddedPostgres]:
-    """A server of the test's own, to be stopped and started."""
-    with EmbeddedPostgres(tmp_path / "postgres") as running:
+def postgres(data: Path) -> Iterator[EmbeddedPostgres]:
+    with EmbeddedPostgres(data / "postgres") as running:
         yield running
 
 
@@ -87,13 +92,13 @@ def test_a_database_that_goes_away_between_files_and_row_leaves_no_file(
 
 
 def test_an_embedded_database_that_was_killed_is_brought_back(
-    serve: Serve, tmp_path: Path, uploads: Path
+    serve: Serve, data: Path, uploads: Path
 ) -> None:
-    server = serve(database_url=None, secret_key=None, mock_seconds=0.5).ready()
+    server = serve(database_url=None, data_dir=data, secret_key=None, mock_seconds=0.5).ready()
     shopper = server.shopper
     in_work = shopper.submit()
     wait_for(lambda: shopper.see(in_work)["stage"])
-    (file,) = (tmp_path / "data" / "postgres").glob("pg*/postmaster.pid")
+    (file,) = (data / "postgres").glob("pg*/postmaster.pid")
     postmaster = psutil.Process(int(file.read_text().splitlines()[0]))
 
     postmaster.kill()

@@ -38,7 +38,7 @@ def test_two_workers_share_thirty_sessions_without_touching_one_twice(
     completed = outcomes("completed")
 
     with ExitStack() as stack:
-        names = [stack.enter_context(working(db, storage, concurrency=2)).name for _ in "ab"]
+        names = [stack.enter_context(working(db, storage)).name for _ in "ab"]
         done = "SELECT count(*) FROM tryon_sessions WHERE finished_at IS NOT NULL"
         wait_for(lambda: sql(done) == [(30,)], within_s=20)
 
@@ -64,8 +64,16 @@ def test_a_late_worker_cannot_overwrite(
         """While the first worker writes its picture, its lease runs out and a second one works."""
         sql(LOSE_LEASES)
         assert cleanup.recover(db, Nobody(), max_attempts=3) == 1
-        with working(db, LocalStorage(uploads)):
-            shopper.wait(session_id, "completed")
+        key = f"outputs/{session_id}/2.jpg"
+        with db.begin() as tx:
+            row = crud.claim(tx, worker="the second", lease_s=30, engines=["mock"])
+        assert row is not None
+        LocalStorage(uploads).put(key, b"the second's picture")
+        with db.begin() as tx:
+            done = crud.complete(
+                tx, row.id, attempt=2, output_key=key, quality=None, warnings=[], stage=None
+            )
+        assert done is not None
 
     setattr(slow, f"{moment}_put", take_over)
     late = outcomes("late")
@@ -77,26 +85,34 @@ def test_a_late_worker_cannot_overwrite(
     assert [name for name in files_in(uploads) if "outputs" in name] == [
         f"outputs/{session_id}/2.jpg"
     ]
-    assert shopper.get(f"{session_id}/output").status_code == 200
+    assert shopper.get(f"{session_id}/output").content == b"the second's picture"
 
 
-def test_a_late_failure_does_not_spoil_a_success(
-    shopper: Shopper, db: Db, storage: LocalStorage, sql: Sql
+def test_a_late_worker_cannot_end_the_attempt_of_another(
+    shopper: Shopper, db: Db, uploads: Path, sql: Sql
 ) -> None:
     session_id = shopper.submit()
-    with db.begin() as tx:
-        first = crud.claim(tx, worker="the late one", lease_s=30, engines=["mock"])
-    assert first is not None
-    sql(LOSE_LEASES)
-    cleanup.recover(db, Nobody(), max_attempts=3)
-    with working(db, storage):
-        shopper.wait(session_id, "completed")
+    slow = Hooked(uploads)
 
-    with db.begin() as tx:
-        assert crud.fail(tx, first.id, attempt=1, code="engine_error", reason="late") is None
-        assert crud.put_back(tx, first.id, attempt=1) is None
+    def lose(_: str) -> None:
+        sql(LOSE_LEASES)
+        cleanup.recover(db, Nobody(), max_attempts=3)
+        with db.begin() as tx:
+            assert crud.claim(tx, worker="the second", lease_s=30, engines=["mock"])
 
-    assert shopper.see(session_id)["status"] == "completed"
+    slow.before_put = lose
+    late = outcomes("late")
+    with working(db, slow):
+        wait_for(lambda: outcomes("late") == late + 1)
+    with db.begin() as tx:
+        first = UUID(session_id)
+        assert crud.fail(tx, first, attempt=1, code="engine_error", reason="late") is None
+        assert crud.put_back(tx, first, attempt=1) is None
+
+    session = shopper.see(session_id)
+    assert (session["status"], session["attempts"]) == ("processing", 2)
+    assert session["output_image_url"] is None
+    assert [name for name in files_in(uploads) if "outputs" in name] == []
 
 
 def test_a_worker_that_lost_its_lease_stops_its_engine(
