@@ -96,14 +96,17 @@ class Settings(BaseSettings):
     @classmethod
     def _readable_rate(cls, value: str) -> str:
         if not _RATE.match(value):
-            raise ValueError(f'"{value}" is no rate; write it like 10/minute')
+            raise ValueError("this is no rate; write it like 10/minute")
         return value
 
     @field_validator("trusted_proxies")
     @classmethod
     def _addresses(cls, values: tuple[str, ...]) -> tuple[str, ...]:
         for value in values:
-            ipaddress.ip_network(value, strict=False)  # raises ValueError with a sentence
+            try:
+                ipaddress.ip_network(value, strict=False)
+            except ValueError as exc:
+                raise ValueError("name addresses or networks, like 10.0.0.0/8") from exc
         return values
 
     @field_validator("storage")

@@ -82,4 +82,6 @@ class ClientAddress:
             ip = ipaddress.ip_address(address)
         except ValueError:
             return False
+        if isinstance(ip, ipaddress.IPv6Address) and ip.ipv4_mapped is not None:
+            ip = ip.ipv4_mapped  # how a socket that listens on `::` names an IPv4 peer
         return any(ip in network for network in self._trusted if network.version == ip.version)

@@ -23,7 +23,8 @@ from app.errors import StorageFull, StorageUnavailable, TryOnError
 
 log = structlog.get_logger(__name__)
 
-_KEY = re.compile(r"^[a-z0-9][a-z0-9_.-]*(/[a-z0-9.][a-z0-9_.-]*)*$")
+_KEY = re.compile(r"[a-z0-9][a-z0-9_.-]*(/[a-z0-9.][a-z0-9_.-]*)*")
+_PUT_TRIES = 5
 _FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 _DRAFT = ".draft-"
 
@@ -83,16 +84,15 @@ class LocalStorage:
 
     def put(self, key: str, data: bytes) -> None:
         target = self._path(key)
-        draft = target.parent / f"{_DRAFT}{secrets.token_hex(8)}"
         with _translated("written"):
-            try:
-                self._write(draft, data)
-                draft.rename(target)
-                _sync_folder(target.parent)
-            except OSError:
-                with suppress(OSError):
-                    draft.unlink(missing_ok=True)
-                raise
+            for again in reversed(range(_PUT_TRIES)):
+                try:
+                    self._put(target, data)
+                    break
+                except FileNotFoundError:
+                    # Somebody deletes the folder at this moment: its next one is ours.
+                    if not again:
+                        raise
         log.info("storage.put", size=len(data))
 
     def get(self, key: str) -> bytes:
@@ -154,9 +154,21 @@ class LocalStorage:
                     probe.unlink(missing_ok=True)
 
     def _path(self, key: str) -> Path:
-        if not _KEY.match(key) or ".." in key:
+        if not _KEY.fullmatch(key) or ".." in key:
             raise ValueError("a storage key is made of plain words")
         return self.root / key
+
+    def _put(self, target: Path, data: bytes) -> None:
+        draft = target.parent / f"{_DRAFT}{secrets.token_hex(8)}"
+        try:
+            self._write(draft, data)
+            draft.rename(target)
+        except OSError:
+            with suppress(OSError):
+                draft.unlink(missing_ok=True)
+            raise
+        with suppress(FileNotFoundError):  # deleted again already
+            _sync_folder(target.parent)
 
     @staticmethod
     def _write(draft: Path, data: bytes) -> None:
