@@ -60,6 +60,7 @@ LEVELS = {
     "app.checks": 10,
     "app.document": 10,
     "app.middleware": 0,
+    "app.middleware.edge": 10,
     "app.middleware.lenient": 10,
     "app.middleware.limits": 10,
     "app.middleware.logging": 10,
