@@ -98,11 +98,12 @@ def submit(
 
     Returns the session as it was written, and its place in the queue.
 
-    Whatever fails, nothing is left behind: files go again, and a row was not committed.
+    Whatever fails, nothing is left behind: the files go again, and the row if there is one.
     """
     session_id = uuid4()
     input_key = f"{erasure.INPUTS}/{session_id}/person.jpg"
     garment_key = f"{erasure.INPUTS}/{session_id}/garment.jpg" if submission.garment else None
+    committing = False
     try:
         storage.put(input_key, submission.person.data)
         if submission.garment and garment_key:
@@ -121,8 +122,9 @@ def submit(
                 ),
             )
             position = crud.queue_position(tx, row)
+            committing = True
     except BaseException:
-        _undo(storage, session_id)
+        _undo(db, storage, session_id, committing=committing)
         raise
     log.info("session.created", session_id=str(session_id), engine=submission.engine)
     return crud.Seen(row, now=row.created_at), position
@@ -246,9 +248,16 @@ def _options(submission: Submission) -> dict[str, str | int | None]:
     }
 
 
-def _undo(storage: Storage, session_id: UUID) -> None:
+def _undo(db: Db, storage: Storage, session_id: UUID, *, committing: bool) -> None:
+    """Take back what a create has left.
+
+    committing: the answer to COMMIT may be what was lost, and a row without its pictures could only
+    fail. Where the database cannot be asked they stay: either the row is there and gets its try-on,
+    or the sweep takes them.
+    """
     try:
-        erasure.delete_files(storage, session_id)
+        if not (committing and erasure.erase(db, storage, [session_id])):
+            erasure.delete_files(storage, session_id)
     except Exception as exc:  # noqa: BLE001 - the first error is the one to tell; the sweep is the net
         log.warning("session.leftover", error=type(exc).__name__)
 

@@ -2,20 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
 from uuid import UUID
 
-import psycopg2
 import pytest
-from sqlalchemy import event
-from sqlalchemy.exc import OperationalError
-from sqlalchemy.orm import Session
 
 from app import crud
 from app.database import Db
-from app.models import TryOnSession
 from app.services import cleanup
 from app.services.storage import LocalStorage
 from tests.flows.conftest import (
@@ -25,6 +19,7 @@ from tests.flows.conftest import (
     Shopper,
     Sql,
     files_in,
+    losing_the_answer,
     outcomes,
     wait_for,
     working,
@@ -133,9 +128,11 @@ def test_a_commit_whose_answer_was_lost_keeps_the_picture(
 ) -> None:
     session_id = shopper.submit()
     completed = outcomes("completed")
-    lost: list[UUID] = []
 
-    with working(db, storage) as worker, _losing_the_answer(db, lost):
+    with (
+        losing_the_answer(db, of=lambda row: row.output_image_url) as lost,
+        working(db, storage) as worker,
+    ):
         wait_for(lambda: outcomes("completed") == completed + 1)
 
     assert worker.alive is False
@@ -143,24 +140,3 @@ def test_a_commit_whose_answer_was_lost_keeps_the_picture(
     assert shopper.see(session_id)["attempts"] == 1
     assert f"outputs/{session_id}/1.jpg" in files_in(uploads)
     assert shopper.get(f"{session_id}/output").status_code == 200
-
-
-def _losing_the_answer(db: Db, lost: list[UUID]) -> ExitStack:
-    """The connection breaks between the database's commit of the completion and its answer."""
-
-    def note(session: Session, *_: object) -> None:
-        rows = [row for row in session.identity_map.values() if isinstance(row, TryOnSession)]
-        session.info["completes"] = [row.id for row in rows if row.output_image_url]
-
-    def lose(session: Session) -> None:
-        found = session.info.pop("completes", [])
-        if found and not lost:
-            lost.extend(found)
-            raise OperationalError("COMMIT", {}, psycopg2.OperationalError("connection closed"))
-
-    hooks: list[tuple[str, Callable[..., None]]] = [("before_commit", note), ("after_commit", lose)]
-    stack = ExitStack()
-    for name, hook in hooks:
-        event.listen(db, name, hook)
-        stack.callback(event.remove, db, name, hook)
-    return stack
