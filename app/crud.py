@@ -268,6 +268,24 @@ def queue_position(tx: Session, row: TryOnSession) -> int | None:
     return None if count >= POSITION_LIMIT else count + 1
 
 
+def queue_positions(tx: Session, rows: Collection[TryOnSession]) -> dict[UUID, int]:
+    """The positions of those that wait, in one query; one beyond POSITION_LIMIT is left out."""
+    waiting = [row.id for row in rows if row.status is Status.CREATED]
+    if not waiting:
+        return {}
+    # Ranked as `queue_position` counts: two of the same instant have the same place.
+    place = func.rank().over(order_by=TryOnSession.created_at)
+    first = (
+        select(TryOnSession.id, place.label("place"))
+        .where(TryOnSession.status == Status.CREATED, _live)
+        .order_by(TryOnSession.created_at)
+        .limit(POSITION_LIMIT)
+        .subquery()
+    )
+    found = tx.execute(select(first.c.id, first.c.place).where(first.c.id.in_(waiting)))
+    return dict(found.tuples())
+
+
 def waiting_at_least(tx: Session, limit: int) -> bool:
     """Whether that many sessions wait; counts no further."""
     waiting = (

@@ -138,7 +138,10 @@ def list_mine(
     """My sessions, newest first."""
     page = sessions.page(rt.reads, owners=owners, limit=limit, cursor=cursor)
     response.headers["Cache-Control"] = "no-store"
-    items = [sessions.present(seen, rt.keyring) for seen in page.items]
+    items = [
+        sessions.present(seen, rt.keyring, queue_position=page.positions.get(seen.row.id))
+        for seen in page.items
+    ]
     return SessionList(items=items, next_cursor=page.cursor)
 
 

@@ -56,9 +56,13 @@ class Submission:
 
 @dataclass(frozen=True)
 class Page:
-    """Sessions of an owner, newest first. cursor: where the next page begins, or None."""
+    """Sessions of an owner, newest first.
+
+    positions: the place in the queue of each that waits. cursor: where the next page begins.
+    """
 
     items: list[crud.Seen]
+    positions: dict[UUID, int]
     cursor: str | None
 
 
@@ -153,9 +157,10 @@ def page(reads: Db, *, owners: Sequence[str], limit: int, cursor: str | None) ->
     before = None if cursor is None else _read_cursor(cursor)
     with reads() as tx:
         seen = crud.list_sessions(tx, owners=owners, limit=limit + 1, before=before)
-    items = seen[:limit]
+        items = seen[:limit]
+        positions = crud.queue_positions(tx, [one.row for one in items])
     more = len(seen) > limit
-    return Page(items, _write_cursor(items[-1].row) if more else None)
+    return Page(items, positions, _write_cursor(items[-1].row) if more else None)
 
 
 def erase_one(db: Db, storage: Storage, session_id: UUID, *, owners: Sequence[str]) -> None:

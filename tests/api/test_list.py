@@ -7,7 +7,9 @@ import base64
 import pytest
 from fastapi.testclient import TestClient
 
-from tests.api.sessions import OWNER, URL, create, expire
+from app import crud
+from tests import pictures
+from tests.api.sessions import OWNER, URL, complete, create, expire, read
 
 
 def ids(client: TestClient, token: str, **params: object) -> tuple[list[str], str | None]:
@@ -34,8 +36,34 @@ def test_a_listed_session_is_the_same_as_a_polled_one(shared_client: TestClient)
     (item,) = shared_client.get(URL, headers=token).json()["items"]
     polled = shared_client.get(f"{URL}/{session['id']}", headers=token).json()
 
-    # A list would have to count the queue once a row: the place is told by the poll alone.
-    assert item == {**polled, "queue_position": None}
+    assert item == polled
+
+
+def test_each_that_waits_is_listed_with_its_place(client: TestClient) -> None:
+    mine = [create(client)["id"] for _ in range(4)]
+    complete(client, mine[0], pictures.jpeg(pictures.photo()))
+    create(client, user_token="list-theirs-7")
+    last = create(client)
+
+    items = client.get(URL, headers=OWNER).json()["items"]
+
+    places = {item["id"]: item["queue_position"] for item in items}
+    assert [places[one] for one in (*mine, last["id"])] == [None, 1, 2, 3, 5]
+    assert last["queue_position"] == 5
+
+
+def test_a_place_beyond_the_limit_is_not_told_in_a_list_either(
+    client: TestClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(crud, "POSITION_LIMIT", 2)
+    for _ in range(3):
+        create(client)
+
+    items = client.get(URL, headers=OWNER).json()["items"]
+
+    assert [item["queue_position"] for item in items] == [None, 2, 1]
+    for item in items:
+        assert read(client, item).json() == item
 
 
 def test_pages_hold_everything_once_although_new_ones_come_in(shared_client: TestClient) -> None:
