@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from pathlib import Path
 from uuid import UUID
 
 import pytest
+from sqlalchemy import text
+from sqlalchemy.orm import Session
 
 from app import crud
 from app.database import Db
 from app.services import cleanup
 from app.services.storage import LocalStorage
 from tests.flows.conftest import (
+    EXPIRE_ALL,
     LOSE_LEASES,
     Hooked,
     Nobody,
@@ -140,3 +145,32 @@ def test_a_commit_whose_answer_was_lost_keeps_the_picture(
     assert shopper.see(session_id)["attempts"] == 1
     assert f"outputs/{session_id}/1.jpg" in files_in(uploads)
     assert shopper.get(f"{session_id}/output").status_code == 200
+
+
+@pytest.mark.parametrize("change", [crud.expire, crud.remove])
+def test_whoever_changes_several_sessions_locks_them_in_the_same_order(
+    change: Callable[[Session, list[UUID]], object], shopper: Shopper, db: Db, sql: Sql
+) -> None:
+    low, high = sorted(UUID(shopper.submit()) for _ in range(2))
+    sql(EXPIRE_ALL)
+    # A scan follows the table's own order, in which the last one changed comes last.
+    sql("UPDATE tryon_sessions SET updated_at = now() WHERE id = :low", low=low)
+    lock = "SELECT FROM tryon_sessions WHERE id = :id FOR UPDATE NOWAIT"
+    blocked = "SELECT count(*) FROM pg_locks WHERE NOT granted"
+
+    with ThreadPoolExecutor() as pool:
+        with db.begin() as tx:
+            tx.execute(text(lock), {"id": low})
+            other = pool.submit(_in_transaction, db, change, [high, low])
+            wait_for(lambda: sql(blocked) == [(1,)])
+
+            tx.execute(text(lock), {"id": high})  # it waits for the low one, and holds nothing
+
+        other.result(timeout=10)
+
+
+def _in_transaction(
+    db: Db, change: Callable[[Session, list[UUID]], object], ids: list[UUID]
+) -> None:
+    with db.begin() as tx:
+        change(tx, ids)
