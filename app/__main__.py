@@ -23,6 +23,7 @@ from app.errors import DatabaseUnavailable, TryOnError
 if TYPE_CHECKING:
     from app.runtime import Runtime
     from app.schemas import Part
+    from app.services.cleanup import SweepReport
 
 # What a client may take for an answer that is under way when the server ends.
 CLOSE_CONNECTIONS_S = 3
@@ -121,20 +122,34 @@ def work(settings: Settings, options: argparse.Namespace) -> int:
 
 
 def purge(settings: Settings, options: argparse.Namespace) -> int:
-    """Exit status 1 when something could not be erased."""
+    """Exit status 1 when something could not be erased, or was not tried."""
     from app.runtime import open_runtime
     from app.services import cleanup
 
     with open_runtime(settings) as runtime:
         runtime.prepare()
         report = cleanup.purge(runtime.db, runtime.storage, on_progress=_progress("erased"))
-        if not report.ran:
-            print("Another process is purging already.")
-        print(f"sessions erased: {report.sessions}, not erased: {report.failed}")
+        if report.ran:
+            print(f"sessions erased: {report.sessions}, not erased: {report.failed}")
+        else:
+            print("Another process is purging already: nothing was erased here.")
+        done = report.ran and not report.failed
         if options.sweep:
             swept = cleanup.sweep(runtime.db, runtime.storage)
-            print(f"files without a row: {swept.files}, rows without files: {swept.rows}")
-    return 1 if report.failed else 0
+            print(_told(swept))
+            done = done and swept.ran and not swept.failed and not swept.wrong_storage
+    return 0 if done else 1
+
+
+def _told(swept: SweepReport) -> str:
+    if not swept.ran:
+        return "Another process is sweeping already: nothing was swept here."
+    if swept.wrong_storage:
+        return "No session has its pictures, so nothing was swept: is STORAGE the right folder?"
+    return (
+        f"files without a row: {swept.files}, rows without files: {swept.rows}, "
+        f"not erased: {swept.failed}"
+    )
 
 
 def init_db(settings: Settings, _: argparse.Namespace) -> int:

@@ -31,6 +31,8 @@ log = structlog.get_logger(__name__)
 RETRY_S = 1.0
 # Often enough to notice a connection that died without a word before the next lease runs out.
 CHECK_S = 10.0
+# What `revive` does may take a minute; a process that ends waits for it no longer than this.
+PATIENCE_S = 3.0
 
 
 class Events:
@@ -68,7 +70,10 @@ class Events:
         self._stopping.set()
         self._waker.send(b"x")
         if self._thread.ident is not None:
-            self._thread.join()
+            self._thread.join(PATIENCE_S)
+        if self._thread.is_alive():
+            log.warning("events.not_stopped")  # it ends with the process, at the latest
+            return
         self._waker.close()
         self._woken.close()
 
