@@ -283,7 +283,7 @@ def queue_positions(tx: Session, rows: Collection[TryOnSession]) -> dict[UUID, i
         .subquery()
     )
     found = tx.execute(select(first.c.id, first.c.place).where(first.c.id.in_(waiting)))
-    return dict(found.tuples())
+    return dict(found.all())
 
 
 def waiting_at_least(tx: Session, limit: int) -> bool:
