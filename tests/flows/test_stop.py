@@ -39,7 +39,8 @@ def test_a_signal_just_before_the_loop_does_not_break_it(serve: Serve) -> None:
 
 
 def test_what_is_nearly_done_is_finished(serve: Serve, shopper: Shopper) -> None:
-    server = serve(mock_seconds=0.5).ready()
+    # Longer than uvicorn takes to close, a few tenths of a second: only then the worker stops.
+    server = serve(mock_seconds=1.5).ready()
     session_id, waiting = server.shopper.submit(), server.shopper.submit()
     wait_for(lambda: server.shopper.see(session_id)["stage"])
 
