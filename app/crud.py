@@ -9,18 +9,37 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from enum import StrEnum
 from typing import Any, NamedTuple
 from uuid import UUID
 
-from sqlalchemy import Interval, delete, func, insert, literal, select, text, tuple_, update
-from sqlalchemy.orm import Session
+from sqlalchemy import (
+    Interval,
+    bindparam,
+    case,
+    delete,
+    func,
+    insert,
+    literal,
+    select,
+    text,
+    tuple_,
+    update,
+)
+from sqlalchemy.orm import Session, aliased
 from sqlalchemy.sql.elements import ColumnElement
 
 from app.models import TryOnSession
 from app.states import SOURCES, Status
 
 CHANNEL = "tryonai"
-"""The channel of NOTIFY; a payload reads `kind:session id`."""
+"""The channel of NOTIFY; a payload reads `news:session id`."""
+
+
+class News(StrEnum):
+    CREATED = "created"
+    ERASED = "erased"
+
 
 PRESENCE_LOCK = 727_001
 """The first number of the shared advisory lock that a live worker process holds."""
@@ -45,10 +64,16 @@ class NewSession:
 
 
 class Seen(NamedTuple):
-    """A row and the database's clock at the moment it was read."""
+    """A row as it was read.
+
+    now: the database's clock at that moment.
+    position: in the queue: 1 for the next to be claimed; None for one that does not wait, or
+    beyond POSITION_LIMIT.
+    """
 
     row: TryOnSession
     now: datetime
+    position: int | None
 
     @property
     def expired(self) -> bool:
@@ -66,7 +91,8 @@ class Queue(NamedTuple):
 # --- writing --------------------------------------------------------------------------------
 
 
-def add_session(tx: Session, new: NewSession) -> TryOnSession:
+def add_session(tx: Session, new: NewSession, *, count_to: int) -> tuple[Seen, int]:
+    """Make a session; returns it, and how many waited already, counted up to `count_to`."""
     values = {
         "id": new.id,
         "user_token": new.owner,
@@ -76,8 +102,18 @@ def add_session(tx: Session, new: NewSession) -> TryOnSession:
         "garment_image_url": new.garment_key,
         "expires_at": func.now() + _interval(new.retention),
     }
-    # RETURNING brings the defaults too: no second trip for them.
-    return tx.scalars(insert(TryOnSession).values(values).returning(TryOnSession)).one()
+    waiting = (
+        select(literal(1))
+        .where(TryOnSession.status == Status.CREATED, _live)
+        .limit(max(count_to, POSITION_LIMIT))
+        .subquery()
+    )
+    ahead = select(func.count()).select_from(waiting).scalar_subquery()
+    # RETURNING brings the defaults and the count, which is of before: no second trip for them.
+    change = insert(TryOnSession).values(values).returning(TryOnSession, func.now(), ahead)
+    row, now, count = tx.execute(change).one()
+    notify(tx, News.CREATED, new.id)
+    return Seen(row, now, count + 1 if count < POSITION_LIMIT else None), count
 
 
 def move(
@@ -157,7 +193,7 @@ def renew(
 
 def put_back(tx: Session, session_id: UUID, *, attempt: int) -> TryOnSession | None:
     """Let a claimed session wait again, for another attempt."""
-    return move(
+    row = move(
         tx,
         session_id,
         Status.CREATED,
@@ -168,6 +204,9 @@ def put_back(tx: Session, session_id: UUID, *, attempt: int) -> TryOnSession | N
         stage=None,
         progress=None,
     )
+    if row is not None:
+        notify(tx, News.CREATED, session_id)
+    return row
 
 
 def fail(
@@ -214,18 +253,43 @@ def complete(
     )
 
 
-def notify(tx: Session, kind: str, session_id: UUID) -> None:
+def notify(tx: Session, news: News, session_id: UUID) -> None:
     """Tell every process, once this transaction is committed."""
-    tx.execute(select(func.pg_notify(CHANNEL, f"{kind}:{session_id}")))
+    tx.execute(_NOTIFY, {"payload": f"{news}:{session_id}"})
+
+
+_NOTIFY = select(func.pg_notify(CHANNEL, bindparam("payload")))
 
 
 # --- reading --------------------------------------------------------------------------------
 
 
+def _position() -> ColumnElement[int | None]:
+    """See Seen.position. Looked for only where a session waits, and no further than the limit."""
+    other = aliased(TryOnSession)
+    ahead = (
+        select(literal(1))
+        .where(
+            other.status == Status.CREATED,
+            other.created_at < TryOnSession.created_at,
+            other.expires_at > func.now(),
+        )
+        .limit(POSITION_LIMIT)
+        .correlate(TryOnSession)
+        .subquery()
+    )
+    count = select(func.count()).select_from(ahead).scalar_subquery()
+    waits = TryOnSession.status == Status.CREATED
+    return case((waits, func.nullif(count, POSITION_LIMIT) + 1), else_=None)
+
+
+_SEEN = select(TryOnSession, func.now(), _position())
+# Made once: to build it takes longer than to run it, and it is every poll's.
+_SEEN_ONE = _SEEN.where(TryOnSession.id == bindparam("session_id"))
+
+
 def get_session(tx: Session, session_id: UUID) -> Seen | None:
-    found = tx.execute(
-        select(TryOnSession, func.now()).where(TryOnSession.id == session_id)
-    ).one_or_none()
+    found = tx.execute(_SEEN_ONE, {"session_id": session_id}).one_or_none()
     return None if found is None else Seen(*found)
 
 
@@ -238,8 +302,7 @@ def list_sessions(
 ) -> list[Seen]:
     """Live sessions of an owner, newest first, from the one after `before`."""
     query = (
-        select(TryOnSession, func.now())
-        .where(TryOnSession.user_token.in_(owners), _live)
+        _SEEN.where(TryOnSession.user_token.in_(owners), _live)
         .order_by(TryOnSession.created_at.desc(), TryOnSession.id.desc())
         .limit(limit)
     )
@@ -248,35 +311,6 @@ def list_sessions(
             tuple_(TryOnSession.created_at, TryOnSession.id) < tuple_(*map(literal, before))
         )
     return [Seen(*found) for found in tx.execute(query)]
-
-
-def queue_position(tx: Session, row: TryOnSession) -> int | None:
-    """1 for the next to be claimed; None for one that does not wait, or beyond POSITION_LIMIT."""
-    if row.status is not Status.CREATED:
-        return None
-    ahead = (
-        select(literal(1))
-        .where(
-            TryOnSession.status == Status.CREATED,
-            TryOnSession.created_at < row.created_at,
-            _live,
-        )
-        .limit(POSITION_LIMIT)
-        .subquery()
-    )
-    count = tx.scalar(select(func.count()).select_from(ahead)) or 0
-    return None if count >= POSITION_LIMIT else count + 1
-
-
-def waiting_at_least(tx: Session, limit: int) -> bool:
-    """Whether that many sessions wait; counts no further."""
-    waiting = (
-        select(literal(1))
-        .where(TryOnSession.status == Status.CREATED, _live)
-        .limit(limit)
-        .subquery()
-    )
-    return (tx.scalar(select(func.count()).select_from(waiting)) or 0) >= limit
 
 
 def queue(tx: Session) -> Queue:

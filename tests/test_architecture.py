@@ -72,7 +72,7 @@ LEVELS = {
 
 IMPLEMENTATIONS = {
     "app.services.storage": {"LocalStorage"},
-    "app.services.queue": {"InProcessQueue"},
+    "app.services.queue": {"Bell"},
     "app.services.worker": {"Worker"},
     "app.services.cleanup": {"Scheduler"},
     "app.services.events": {"Events"},

@@ -6,6 +6,7 @@ import asyncio
 from contextlib import suppress
 
 from starlette.datastructures import Headers, MutableHeaders
+from starlette.middleware.body_limit import RequestBodyLimitMiddleware
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app import problems
@@ -30,6 +31,9 @@ class Limits:
         self._app = app
         self._limiter = limiter
         self._create_bytes = create_bytes
+        # Counts what comes without a Content-Length. FastAPI's own `max_body_size` would stand
+        # outermost, and answer in plain text in place of us.
+        self._counting = RequestBodyLimitMiddleware(app, max_body_size=create_bytes)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -45,7 +49,8 @@ class Limits:
             await send(message)
 
         if refusal is None:
-            await self._app(scope, receive, send_with_policy)
+            app = self._counting if creates else self._app
+            await app(scope, receive, send_with_policy)
             return
         answer = problems.response(
             refusal,
