@@ -27,12 +27,12 @@ from fastapi.staticfiles import StaticFiles
 from starlette.concurrency import run_in_threadpool
 from starlette.middleware import Middleware
 from starlette.middleware.body_limit import RequestBodyLimitMiddleware
-from starlette.middleware.cors import CORSMiddleware
 from starlette.responses import FileResponse, HTMLResponse
 
 from app import __version__, logs, problems
 from app.config import Settings, load_settings
 from app.document import describe
+from app.middleware.edge import Cors, ProcessEdge
 from app.middleware.lenient import Lenient
 from app.middleware.limits import Limits
 from app.middleware.logging import RequestLogging
@@ -88,15 +88,16 @@ def create_app(settings: Settings, runtime: Runtime | None = None) -> FastAPI:
             "max_part_size": MAX_FIELD_BYTES,
         },
         middleware=[
-            # Outermost, so that a page can read errors too.
+            Middleware(RequestLogging, clients=ClientAddress(settings.trusted_proxies)),
+            # Around everything that answers, so that a page can read errors too.
             Middleware(
-                CORSMiddleware,
+                Cors,
                 allow_origins=settings.cors_origins,
                 allow_methods=["GET", "POST", "DELETE"],
-                allow_headers=["X-User-Token", "Idempotency-Key", "Prefer", "If-None-Match"],
+                allow_headers=["X-User-Token", "X-Request-ID", "If-None-Match"],
                 expose_headers=_EXPOSED,
             ),
-            Middleware(RequestLogging, clients=ClientAddress(settings.trusted_proxies)),
+            Middleware(ProcessEdge),
             Middleware(Limits, limiter=_limiter(settings), create_bytes=create_bytes),
             # Counts what is sent without a Content-Length. FastAPI's own `max_body_size` would
             # stand outermost, and answer in plain text in place of us.

@@ -1,7 +1,4 @@
-"""One line for each request and one for its answer, with an id that all lines between carry.
-
-It also stands for the process edge: what nobody has foreseen is logged here, and answered as 500.
-"""
+"""One line for each request and one for its answer, with an id that all lines between carry."""
 
 from __future__ import annotations
 
@@ -13,8 +10,6 @@ import structlog
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from app import problems
-from app.errors import TryOnError
 from app.metrics import REQUEST_SECONDS, REQUESTS
 from app.services.ratelimit import ClientAddress
 from app.signing import Keyring
@@ -66,13 +61,6 @@ class RequestLogging:
         write("request", method=method, path=path, client=client)
         try:
             await self._app(scope, receive, send_with_id)
-        except Exception as exc:  # a process edge
-            if status:
-                log.exception("request.broken")
-                raise
-            log.exception("request.failed", error=type(exc).__name__)
-            error = TryOnError("The server made a mistake. Tell the operator the request_id.")
-            await problems.response(error, request_id=request_id)(scope, receive, send_with_id)
         finally:
             seconds = time.perf_counter() - began
             route = getattr(scope.get("route"), "path", None) or "unmatched"

@@ -15,7 +15,6 @@ from fastapi.security import APIKeyQuery
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from app import errors
-from app.crud import Seen
 from app.deps import TOKEN_PATTERN, Owners, OwnersOrNone, Rt
 from app.engines import Category, Mode, PhotoType
 from app.errors import EngineUnavailable, EngineUnknown, UserTokenRequired
@@ -98,18 +97,15 @@ class CreateForm(BaseModel):
 def create(form: Annotated[CreateForm, Form()], rt: Rt, later: BackgroundTasks) -> Response:
     """Take the pictures and answer at once; a worker makes the picture. Then poll `Location`."""
     submission = _read_form(form, rt)
-    row = sessions.submit(rt.db, rt.storage, submission, retention=rt.retention)
-    later.add_task(rt.queue.notify, row.id)
-    position = sessions.position(rt.reads, row)
-    # The row was written at its database's now(): there is no need to read it again.
-    seen = Seen(row, now=row.created_at)
+    seen, position = sessions.submit(rt.db, rt.storage, submission, retention=rt.retention)
+    later.add_task(rt.queue.notify, seen.row.id)
     body = sessions.present(seen, rt.keyring, queue_position=position)
     return Response(
         body.model_dump_json(),
         status_code=201,
         media_type="application/json",
         headers={
-            "Location": f"{router.prefix}/{row.id}",
+            "Location": f"{router.prefix}/{seen.row.id}",
             "Retry-After": "1",
             "Cache-Control": "no-store",
         },

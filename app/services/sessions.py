@@ -93,8 +93,10 @@ def choose_garment(garment_id: str | None, *, own_picture: bool) -> str | None:
 
 def submit(
     db: Db, storage: Storage, submission: Submission, *, retention: timedelta
-) -> TryOnSession:
+) -> tuple[crud.Seen, int | None]:
     """Store the pictures, then the row; when this returns, both are durable.
+
+    Returns the session as it was written, and its place in the queue.
 
     Whatever fails, nothing is left behind: files go again, and a row was not committed.
     """
@@ -118,11 +120,12 @@ def submit(
                     retention=retention,
                 ),
             )
+            position = crud.queue_position(tx, row)
     except BaseException:
         _undo(storage, session_id)
         raise
     log.info("session.created", session_id=str(session_id), engine=submission.engine)
-    return row
+    return crud.Seen(row, now=row.created_at), position
 
 
 def find(reads: Db, session_id: UUID, *, owners: Sequence[str] | None) -> crud.Seen:
@@ -142,12 +145,6 @@ def find_with_position(
     with reads() as tx:
         seen = _checked(crud.get_session(tx, session_id), owners)
         return seen, crud.queue_position(tx, seen.row)
-
-
-def position(reads: Db, row: TryOnSession) -> int | None:
-    """The place in the queue of a session that was just made."""
-    with reads() as tx:
-        return crud.queue_position(tx, row)
 
 
 def page(reads: Db, *, owners: Sequence[str], limit: int, cursor: str | None) -> Page:
