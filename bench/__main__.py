@@ -17,7 +17,7 @@ from pathlib import Path
 
 import psutil
 
-from app import __version__
+from app import __version__, logs
 from app.config import ROOT
 from bench import idle, kill, poll, post, rows, server, start, turnaround, uploads
 from bench.table import Figure, save, show
@@ -41,6 +41,7 @@ def main() -> int:
     parser.add_argument("--quick", action="store_true", help="fewer rounds; under a minute")
     options = parser.parse_args()
     server.check_settings()
+    logs.configure(style="console", level="warning")
     figures: list[Figure] = []
     began = time.monotonic()
     loads = [os.getloadavg()[0]]

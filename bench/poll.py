@@ -35,7 +35,7 @@ class _Series:
 
 
 def measure(folder: Path, *, quick: bool) -> list[Figure]:
-    rounds, seconds = (3, 1.0) if quick else (5, 2.5)
+    rounds, seconds = (3, 1.0) if quick else (5, 2.0)
     ours, floor, waiting = _Series(), _Series(), _Series()
     with (
         server.serving(folder / "working") as running,

@@ -28,7 +28,7 @@ def measure(folder: Path, *, quick: bool) -> list[Figure]:
     behind: list[float] = []
     with server.serving(folder, WORKER_CONCURRENCY=0, QUEUE_LIMIT=1_000_000) as running:
         load.run(running.port, [request], count=POSTS // 2)  # connections, caches, threads
-        for _ in range(3 if quick else 9):
+        for _ in range(3 if quick else 7):
             floors.append(_decode_ms(picture))
             database = _database_cpu_s(folder)
             began = running.cpu_s()

@@ -50,7 +50,7 @@ OPTIONS = (
 
 def measure(folder: Path, *, quick: bool) -> list[Figure]:
     many = 100_000 if quick else 1_000_000
-    polls, rounds = (150, 5) if quick else (400, 11)
+    polls, rounds = (150, 5) if quick else (300, 7)
     latencies: dict[tuple[int, str], list[float]] = {}
     with (
         server.serving(folder / "few", WORKER_CONCURRENCY=0) as small,

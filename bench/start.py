@@ -18,7 +18,7 @@ def measure(folder: Path, *, quick: bool) -> list[Figure]:
     floors: list[float] = []
     with server.serving(folder / "warm"):
         pass  # what the first start after an installation does: byte code, the database
-    for turn in range(3 if quick else 7):
+    for turn in range(3 if quick else 5):
         began = time.monotonic()
         with server.bare(b"{}"):
             floors.append(time.monotonic() - began)

@@ -38,7 +38,7 @@ def measure(folder: Path, *, quick: bool) -> list[Figure]:
     with server.serving(folder) as running:
         completed(running)  # the engine's process is warm
         client = http.Client(running.port)
-        for _ in range(25 if quick else 100):
+        for _ in range(20 if quick else 60):
             floors.append(_work_ms(folder))
             turn = _turn(client)
             ours.append(turn.whole_ms)
