@@ -83,39 +83,45 @@ def test_what_was_asked_for_is_echoed(client: TestClient) -> None:
     ],
 )
 def test_bad_input_is_refused_with_its_code_and_leaves_nothing(
-    client: TestClient, tmp_path: Path, fields: dict[str, object], status: int, code: str
+    shared_client: TestClient,
+    shared_uploads: Path,
+    fields: dict[str, object],
+    status: int,
+    code: str,
 ) -> None:
-    answer = post(client, **fields)  # type: ignore[arg-type]
+    answer = post(shared_client, **fields)  # type: ignore[arg-type]
 
     assert (answer.status_code, answer.json()["code"]) == (status, code)
     assert answer.headers["Content-Type"] == "application/problem+json"
     assert answer.json()["errors"], "the field is named"
-    assert not [file for file in (tmp_path / "uploads").rglob("*") if file.is_file()]
-    assert client.get(URL, headers={"X-User-Token": TOKEN}).json()["items"] == []
+    assert not [file for file in shared_uploads.rglob("*") if file.is_file()]
+    assert shared_client.get(URL, headers={"X-User-Token": TOKEN}).json()["items"] == []
 
 
-def test_a_missing_photo_is_said_so(client: TestClient) -> None:
-    answer = client.post(URL, data={"user_token": TOKEN}, files={"garment_image": b"x"})
-
-    assert (answer.status_code, answer.json()["code"]) == (422, "file_missing")
-
-
-def test_text_in_place_of_a_photo_is_said_so(client: TestClient) -> None:
-    answer = client.post(URL, data={"user_token": TOKEN, "person_image": "me.jpg"})
+def test_a_missing_photo_is_said_so(shared_client: TestClient) -> None:
+    answer = shared_client.post(URL, data={"user_token": TOKEN}, files={"garment_image": b"x"})
 
     assert (answer.status_code, answer.json()["code"]) == (422, "file_missing")
 
 
-def test_json_is_not_a_form(client: TestClient) -> None:
-    answer = client.post(URL, json={"user_token": TOKEN})
+def test_text_in_place_of_a_photo_is_said_so(shared_client: TestClient) -> None:
+    answer = shared_client.post(URL, data={"user_token": TOKEN, "person_image": "me.jpg"})
+
+    assert (answer.status_code, answer.json()["code"]) == (422, "file_missing")
+
+
+def test_json_is_not_a_form(shared_client: TestClient) -> None:
+    answer = shared_client.post(URL, json={"user_token": TOKEN})
 
     assert answer.status_code in (415, 422)
 
 
-def test_a_third_file_is_too_many(client: TestClient) -> None:
+def test_a_third_file_is_too_many(shared_client: TestClient) -> None:
     photo = pictures.jpeg(pictures.photo())
 
-    answer = client.post(URL, data={"user_token": TOKEN}, files=[("person_image", photo)] * 3)
+    answer = shared_client.post(
+        URL, data={"user_token": TOKEN}, files=[("person_image", photo)] * 3
+    )
 
     assert (answer.status_code, answer.json()["code"]) == (400, "too_many_parts")
 
