@@ -158,7 +158,6 @@ def list_mine(
             errors.UserTokenRequired,
             errors.SessionNotFound,
             errors.SessionExpired,
-            errors.ValidationFailed,
             errors.RateLimited,
             errors.DatabaseUnavailable,
         ),
@@ -185,7 +184,7 @@ def read_one(
     status_code=204,
     responses=documented(
         errors.UserTokenRequired,
-        errors.ValidationFailed,
+        errors.SessionNotFound,
         errors.RateLimited,
         errors.DatabaseUnavailable,
     ),
@@ -193,7 +192,8 @@ def read_one(
 def erase_one(session_id: UUID, rt: Rt, owners: Owners) -> Response:
     """Erase a session in any state: row and pictures; a running job is cancelled.
 
-    One that is gone already, unknown or another's is answered the same, without effect.
+    One that is gone already, unknown or another's is answered the same, without effect; what
+    cannot be an id is 404.
     """
     sessions.erase_one(rt.db, rt.storage, session_id, owners=owners)
     return Response(status_code=204)

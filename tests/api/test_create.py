@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import io
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from uuid import UUID
 
@@ -11,6 +15,7 @@ from fastapi.testclient import TestClient
 from httpx import Response
 from PIL import Image
 
+from app.services import images
 from tests import pictures
 from tests.conftest import MakeClient
 
@@ -110,12 +115,6 @@ def test_text_in_place_of_a_photo_is_said_so(shared_client: TestClient) -> None:
     assert (answer.status_code, answer.json()["code"]) == (422, "file_missing")
 
 
-def test_json_is_not_a_form(shared_client: TestClient) -> None:
-    answer = shared_client.post(URL, json={"user_token": TOKEN})
-
-    assert answer.status_code in (415, 422)
-
-
 def test_a_third_file_is_too_many(shared_client: TestClient) -> None:
     photo = pictures.jpeg(pictures.photo())
 
@@ -178,3 +177,47 @@ def test_when_too_many_wait_one_more_is_refused(make_client: MakeClient) -> None
 
     assert (answer.status_code, answer.json()["code"]) == (503, "queue_full")
     assert int(answer.headers["Retry-After"]) > 0
+
+
+def test_json_is_said_to_be_no_form(client: TestClient) -> None:
+    answer = client.post(URL, json={"user_token": TOKEN})
+
+    assert (answer.status_code, answer.json()["code"]) == (415, "unsupported_media_type")
+
+
+def test_a_full_temporary_folder_is_507(
+    client: TestClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("starlette.datastructures.UploadFile.write", full)
+
+    answer = post(client)
+
+    assert (answer.status_code, answer.json()["code"]) == (507, "storage_full")
+
+
+def test_uploads_that_wait_for_each_other_keep_no_poll_waiting(client: TestClient) -> None:
+    large = pictures.png(pictures.photo(2000, 1100))
+
+    with ThreadPoolExecutor(45) as pool, images._ONE_HEAVY:
+        # More than there are threads for requests; none can go on.
+        uploads = [pool.submit(post, client, person=large) for _ in range(41)]
+        threads = client.app.state.runtime.upload_threads  # type: ignore[attr-defined]
+        tick, most = threading.Event(), time.monotonic() + 30
+        while threads.borrowed_tokens < threads.total_tokens and time.monotonic() < most:
+            tick.wait(0.01)
+        answer = client.get(URL, headers={"X-User-Token": TOKEN})
+        assert answer.status_code == 200
+        assert not any(upload.done() for upload in uploads)
+
+    assert {upload.result().status_code for upload in uploads} == {201}
+
+
+def test_an_id_that_cannot_be_one_is_unknown(client: TestClient) -> None:
+    owner = {"X-User-Token": TOKEN}
+
+    for path in (f"{URL}/no-uuid", f"{URL}/no-uuid/output"):
+        answer = client.get(path, headers=owner)
+        assert (answer.status_code, answer.json()["code"]) == (404, "session_not_found")
