@@ -14,6 +14,8 @@ from typing import Any, NamedTuple
 from uuid import UUID
 
 from sqlalchemy import (
+    Insert,
+    Integer,
     Interval,
     bindparam,
     case,
@@ -91,6 +93,28 @@ class Queue(NamedTuple):
 # --- writing --------------------------------------------------------------------------------
 
 
+def _add() -> Insert:
+    """The new row, the clock, and how many waited before it.
+
+    RETURNING brings all of it in one trip: the count is of the moment before the statement.
+    """
+    waiting = (
+        select(literal(1))
+        .where(TryOnSession.status == Status.CREATED, _live)
+        .limit(bindparam("count_to", type_=Integer))
+        .subquery()
+    )
+    ahead = select(func.count()).select_from(waiting).scalar_subquery()
+    given: dict[str, Any] = {name: bindparam(name) for name in _GIVEN}
+    expires_at = func.now() + bindparam("retention", type_=Interval)
+    made = insert(TryOnSession).values(**given, expires_at=expires_at)
+    return made.returning(TryOnSession, func.now(), ahead)
+
+
+_GIVEN = ("id", "user_token", "engine", "options", "input_image_url", "garment_image_url")
+_ADD = _add().execution_options(dml_strategy="orm")
+
+
 def add_session(tx: Session, new: NewSession, *, count_to: int) -> tuple[Seen, int]:
     """Make a session; returns it, and how many waited already, counted up to `count_to`."""
     values = {
@@ -100,18 +124,10 @@ def add_session(tx: Session, new: NewSession, *, count_to: int) -> tuple[Seen, i
         "options": new.options,
         "input_image_url": new.input_key,
         "garment_image_url": new.garment_key,
-        "expires_at": func.now() + _interval(new.retention),
+        "retention": new.retention,
+        "count_to": max(count_to, POSITION_LIMIT),
     }
-    waiting = (
-        select(literal(1))
-        .where(TryOnSession.status == Status.CREATED, _live)
-        .limit(max(count_to, POSITION_LIMIT))
-        .subquery()
-    )
-    ahead = select(func.count()).select_from(waiting).scalar_subquery()
-    # RETURNING brings the defaults and the count, which is of before: no second trip for them.
-    change = insert(TryOnSession).values(values).returning(TryOnSession, func.now(), ahead)
-    row, now, count = tx.execute(change).one()
+    row, now, count = tx.execute(_ADD, values).one()
     notify(tx, News.CREATED, new.id)
     return Seen(row, now, count + 1 if count < POSITION_LIMIT else None), count
 
