@@ -373,7 +373,7 @@ def expire(tx: Session, session_ids: Collection[UUID]) -> list[UUID]:
     """Make sessions invisible; returns those that there were, expired ones included."""
     change = (
         update(TryOnSession)
-        .where(TryOnSession.id.in_(session_ids))
+        .where(TryOnSession.id.in_(_locked(tx, session_ids)))
         .values(expires_at=func.least(TryOnSession.expires_at, func.now()))
         .returning(TryOnSession.id)
     )
@@ -401,7 +401,7 @@ def expired(tx: Session, *, limit: int, skip: int = 0) -> list[UUID]:
 def remove(tx: Session, session_ids: Collection[UUID]) -> int:
     """Delete the rows of expired sessions, whose files are gone already."""
     gone = delete(TryOnSession).where(
-        TryOnSession.id.in_(session_ids), TryOnSession.expires_at <= func.now()
+        TryOnSession.id.in_(_locked(tx, session_ids)), TryOnSession.expires_at <= func.now()
     )
     return len(list(tx.scalars(gone.returning(TryOnSession.id))))
 
@@ -434,6 +434,20 @@ def pictures(
         )
         for row in tx.scalars(query)
     ]
+
+
+def _locked(tx: Session, session_ids: Collection[UUID]) -> list[UUID]:
+    """Lock these rows one after the other, everybody in the same order.
+
+    A single UPDATE locks in the order of its plan, and two of them can end in a deadlock.
+    """
+    query = (
+        select(TryOnSession.id)
+        .where(TryOnSession.id.in_(session_ids))
+        .order_by(TryOnSession.id)
+        .with_for_update()
+    )
+    return list(tx.scalars(query))
 
 
 def _seconds(count: float) -> ColumnElement[timedelta]:

@@ -58,7 +58,10 @@ class Submission:
 
 @dataclass(frozen=True)
 class Page:
-    """Sessions of an owner, newest first. cursor: where the next page begins, or None."""
+    """Sessions of an owner, newest first.
+
+    cursor: where the next page begins, or None.
+    """
 
     items: list[crud.Seen]
     cursor: str | None
@@ -118,7 +121,7 @@ def submit(
 ) -> crud.Seen:
     """Store the pictures, then the row; when this returns, both are durable.
 
-    Whatever fails, nothing is left behind: files go again, and a row was not committed.
+    Whatever fails, nothing is left behind: the files go again, and the row if there is one.
     Raises QueueFull when as many wait already as may.
     """
     session_id = uuid4()
@@ -133,6 +136,7 @@ def submit(
         garment_key=garment_key,
         retention=retention,
     )
+    committing = False
     try:
         storage.put(input_key, submission.person.data)
         if submission.garment and garment_key:
@@ -142,8 +146,9 @@ def submit(
             if waiting >= door.queue_limit:
                 door.shut()
                 raise door.refusal()
+            committing = True
     except BaseException:
-        _undo(storage, session_id)
+        _undo(db, storage, session_id, committing=committing)
         raise
     log.info("session.created", session_id=str(session_id), engine=submission.engine)
     return seen
@@ -184,7 +189,7 @@ def page(reads: Db, *, owners: Sequence[str], limit: int, cursor: str | None) ->
     before = None if cursor is None else _read_cursor(cursor)
     with reads() as tx:
         seen = crud.list_sessions(tx, owners=owners, limit=limit + 1, before=before)
-    items = seen[:limit]
+        items = seen[:limit]
     more = len(seen) > limit
     return Page(items, _write_cursor(items[-1].row) if more else None)
 
@@ -279,9 +284,16 @@ def _options(submission: Submission) -> dict[str, str | int | None]:
     }
 
 
-def _undo(storage: Storage, session_id: UUID) -> None:
+def _undo(db: Db, storage: Storage, session_id: UUID, *, committing: bool) -> None:
+    """Take back what a create has left.
+
+    committing: the answer to COMMIT may be what was lost, and a row without its pictures could only
+    fail. Where the database cannot be asked they stay: either the row is there and gets its try-on,
+    or the sweep takes them.
+    """
     try:
-        erasure.delete_files(storage, session_id)
+        if not (committing and erasure.erase(db, storage, [session_id])):
+            erasure.delete_files(storage, session_id)
     except Exception as exc:  # noqa: BLE001 - the first error is the one to tell; the sweep is the net
         log.warning("session.leftover", error=type(exc).__name__)
 

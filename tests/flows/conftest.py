@@ -16,12 +16,16 @@ from uuid import UUID
 
 import httpx
 import psutil
+import psycopg2
 import pytest
-from sqlalchemy import CursorResult, text
+from sqlalchemy import CursorResult, event, text
+from sqlalchemy.exc import OperationalError
+from sqlalchemy.orm import Session
 
 from app.database import Db
 from app.engines import find
 from app.metrics import REGISTRY
+from app.models import TryOnSession
 from app.services.queue import Bell
 from app.services.storage import LocalStorage, Storage
 from app.services.worker import Worker, WorkerLimits
@@ -299,6 +303,36 @@ class Hooked(LocalStorage):
     def delete_prefix(self, prefix: str) -> int:
         self.before_delete(prefix)
         return super().delete_prefix(prefix)
+
+
+@contextmanager
+def losing_the_answer(
+    db: Db, of: Callable[[TryOnSession], object], then: Callable[[], object] = lambda: None
+) -> Iterator[list[UUID]]:
+    """The connection breaks once, between a commit by the database and its answer.
+
+    of: which rows make a commit the one. then: what happens at the same moment.
+    Yields the sessions that were committed by it.
+    """
+    lost: list[UUID] = []
+
+    def note(session: Session, *_: object) -> None:
+        rows = [row for row in session.identity_map.values() if isinstance(row, TryOnSession)]
+        session.info["committing"] = [row.id for row in rows if of(row)]
+
+    def lose(session: Session) -> None:
+        found = session.info.pop("committing", [])
+        if found and not lost:
+            lost.extend(found)
+            then()
+            raise OperationalError("COMMIT", {}, psycopg2.OperationalError("connection closed"))
+
+    hooks: list[tuple[str, Callable[..., None]]] = [("before_commit", note), ("after_commit", lose)]
+    with ExitStack() as stack:
+        for name, hook in hooks:
+            event.listen(db, name, hook)
+            stack.callback(event.remove, db, name, hook)
+        yield lost
 
 
 class Nobody:
