@@ -42,6 +42,8 @@ log = structlog.get_logger(__name__)
 MEDIA_TYPE = "application/problem+json"
 SCHEMA = MappingProxyType({"$ref": "#/components/schemas/Problem"})
 _FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
+_FILES = ("person_image", "garment_image")
+_OF_FIELD = {"user_token": UserTokenInvalid}
 _FORMS = ("multipart/form-data", "application/x-www-form-urlencoded")
 
 
@@ -158,12 +160,8 @@ def _of_validation(found: Sequence[Any], *, sent: str) -> tuple[TryOnError, Sequ
     errors = [FieldError(pointer=f"#/{_field(one)}", detail=_sentence(one)) for one in found]
     first, name = errors[0], _field(found[0])
     detail = f"{name}: {first.detail}"
-    kinds: dict[str, type[RequestError]] = {
-        "user_token": UserTokenInvalid,
-        "person_image": FileMissing,
-        "garment_image": FileMissing,
-    }
-    return kinds.get(name, ValidationFailed)(detail), errors
+    kind = FileMissing if name in _FILES else _OF_FIELD.get(name, ValidationFailed)
+    return kind(detail), errors
 
 
 def _field(error: Any) -> str:
@@ -180,6 +178,8 @@ def _sentence(error: Any) -> str:
         return "This field is required."
     if kind == "extra_forbidden":
         return "There is no such field."
+    if _field(error) in _FILES:
+        return "Send a file here, not text."
     message = str(error["msg"])
     return message if message.endswith(".") else f"{message}."
 

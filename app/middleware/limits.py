@@ -14,7 +14,8 @@ from app.errors import BodyTooLarge, MalformedRequest, RateLimited, TryOnError
 from app.services.ratelimit import RateLimiter, Verdict, client_key
 
 SESSIONS = "/api/tryon/sessions"
-_UNCOUNTED = ("/api/health", "/api/docs/")
+_UNCOUNTED = ("/api/health", "/api/health/live", "/api/health/ready")
+_DOCS_FILES = "/api/docs/assets/"
 
 # A call that creates nothing needs no body; some clients send a few bytes all the same.
 OTHER_BODY_BYTES = 64 * 1024
@@ -64,7 +65,8 @@ class Limits:
         counted = (
             scope["method"] != "OPTIONS"
             and path.startswith("/api/")
-            and not path.startswith(_UNCOUNTED)
+            and path.rstrip("/") not in _UNCOUNTED
+            and not path.startswith(_DOCS_FILES)
         )
         if self._limiter is None or not counted:
             return None

@@ -113,6 +113,7 @@ def test_text_in_place_of_a_photo_is_said_so(shared_client: TestClient) -> None:
     answer = shared_client.post(URL, data={"user_token": TOKEN, "person_image": "me.jpg"})
 
     assert (answer.status_code, answer.json()["code"]) == (422, "file_missing")
+    assert answer.json()["detail"] == "person_image: Send a file here, not text."
 
 
 def test_a_third_file_is_too_many(shared_client: TestClient) -> None:
