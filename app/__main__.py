@@ -10,6 +10,7 @@ import json
 import signal
 import socket
 import sys
+import textwrap
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING
@@ -38,6 +39,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return command(settings, options)
     except TryOnError as exc:
         print(f"tryonai: {exc.detail}", file=sys.stderr)
+        for note in exc.notes:
+            print(textwrap.indent(note, "  "), file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         return 130
@@ -55,15 +58,28 @@ def _parser() -> argparse.ArgumentParser:
 
     serving = add("serve", serve, "start the server, with its worker and its database")
     serving.add_argument("--host", help="instead of HOST")
-    serving.add_argument("--port", type=int, help="instead of PORT; 0 takes any free one")
+    serving.add_argument(
+        "--port", type=_between(0, 65535), help="instead of PORT; 0 takes any free one"
+    )
     working = add("worker", work, "work off sessions, without answering HTTP")
-    working.add_argument("--concurrency", type=int, help="instead of WORKER_CONCURRENCY")
+    working.add_argument(
+        "--concurrency", type=_between(1, 64), help="slots, instead of WORKER_CONCURRENCY"
+    )
     purging = add("purge", purge, "erase what has expired, once; for cron")
     purging.add_argument("--sweep", action="store_true", help="also make files and rows agree")
     add("init-db", init_db, "prepare the database; may be run again")
     doctoring = add("doctor", doctor, "check every part and say what to do")
     doctoring.add_argument("--json", action="store_true", help="print what is in force as JSON")
     return parser
+
+
+def _between(least: int, most: int) -> Callable[[str], int]:
+    def read(text: str) -> int:
+        if not (text.isdecimal() and least <= int(text) <= most):
+            raise argparse.ArgumentTypeError(f"use a number from {least} to {most}")
+        return int(text)
+
+    return read
 
 
 def serve(settings: Settings, options: argparse.Namespace) -> int:
@@ -201,6 +217,7 @@ def _listen(host: str, port: int) -> socket.socket:
         if sys.platform != "win32":  # there it would let two servers share the port
             listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.bind((host, port))
+        listener.listen()  # only this tells that somebody else has bound it a moment ago
     except OSError as exc:
         listener.close()
         raise TryOnError(
