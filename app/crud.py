@@ -411,29 +411,12 @@ def existing(tx: Session, session_ids: Collection[UUID]) -> set[UUID]:
     return set(tx.scalars(select(TryOnSession.id).where(TryOnSession.id.in_(session_ids))))
 
 
-def pictures(
-    tx: Session, *, older_than: timedelta, after: UUID | None, limit: int
-) -> list[tuple[UUID, list[str]]]:
-    """Live sessions of some age in the order of their ids, each with its storage keys."""
-    query = (
-        select(TryOnSession)
-        .where(_live, TryOnSession.updated_at < func.now() - _interval(older_than))
-        .order_by(TryOnSession.id)
-        .limit(limit)
-    )
+def live_sessions(tx: Session, *, after: UUID | None, limit: int) -> list[Seen]:
+    """Live sessions of everybody, in the order of their ids."""
+    query = select(TryOnSession, func.now()).where(_live).order_by(TryOnSession.id).limit(limit)
     if after is not None:
         query = query.where(TryOnSession.id > after)
-    return [
-        (
-            row.id,
-            [
-                key
-                for key in (row.input_image_url, row.garment_image_url, row.output_image_url)
-                if key is not None
-            ],
-        )
-        for row in tx.scalars(query)
-    ]
+    return [Seen(*found) for found in tx.execute(query)]
 
 
 def _locked(tx: Session, session_ids: Collection[UUID]) -> list[UUID]:

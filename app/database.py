@@ -144,8 +144,18 @@ def translate(exc: Exception) -> TryOnError | None:
         return DatabaseUnavailable("The database is being prepared. Try again in a moment.")
     away = sqlstate is None or sqlstate[:2] in _AWAY
     if exc.connection_invalidated or (isinstance(exc, OperationalError) and away):
-        return DatabaseUnavailable("The database is away. Try again in a moment.")
+        error = DatabaseUnavailable("The database is away. Try again in a moment.")
+        error.add_note(first_line(exc.orig or exc))
+        return error
     return None
+
+
+def first_line(exc: BaseException) -> str:
+    """What an operator needs of a database error: libpq's has host and user, and no password.
+
+    The others may quote rows.
+    """
+    return str(exc).strip().partition("\n")[0]
 
 
 # Classes of SQLSTATE: connection exceptions, invalid authorisation (a server that is being set up),

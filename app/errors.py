@@ -27,6 +27,11 @@ class TryOnError(Exception):
         self.detail = detail or f"{self.title}."
         super().__init__(self.detail)
 
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What `add_note` has added: paths and programs' own words, for the operator alone."""
+        return tuple(getattr(self, "__notes__", ()))
+
 
 class SettingsError(TryOnError):
     title = "A setting must be changed"

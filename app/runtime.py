@@ -165,7 +165,7 @@ def serving(settings: Settings, *, concurrency: int) -> Iterator[Runtime]:
         try:
             runtime.prepare()
         except DatabaseUnavailable as exc:
-            log.warning("database.away", reason=exc.detail)
+            log.warning("database.away", reason=exc.detail, notes=exc.notes)
         if concurrency:
             runtime.worker = _worker(runtime, concurrency)
         runtime.events = _events(runtime)

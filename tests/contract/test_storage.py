@@ -240,3 +240,25 @@ def test_a_folder_that_is_away_is_not_taken_for_an_empty_one(tmp_path: Path) -> 
 
     with pytest.raises(StorageUnavailable):
         storage.delete_prefix("inputs/one")
+
+
+def test_a_file_that_is_not_ours_is_passed_over(local: LocalStorage) -> None:
+    local.put("inputs/a/person.jpg", b"x")
+    for name in (".DS_Store", "a/Thumbs.db", "a/me at home.jpg"):
+        (local.root / "inputs" / name).write_bytes(b"x")
+
+    assert keys(local) == ["inputs/a/person.jpg"]
+
+
+def test_a_folder_that_a_crash_left_empty_goes_once_it_is_old(local: LocalStorage) -> None:
+    local.put("inputs/a/person.jpg", b"x")
+    for name in ("b", "c"):
+        (local.root / "inputs" / name).mkdir()
+    now = time.time()
+    os.utime(local.root / "inputs/b", (now - 7200, now - 7200))
+
+    local.tidy("inputs", before=now - 3600)
+    local.tidy("outputs", before=now)
+
+    assert sorted(one.name for one in (local.root / "inputs").iterdir()) == ["a", "c"]
+    assert local.get("inputs/a/person.jpg") == b"x"

@@ -9,6 +9,7 @@ import signal
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from datetime import timedelta
 from itertools import count
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
@@ -26,6 +27,7 @@ from app.database import Db
 from app.engines import find
 from app.metrics import REGISTRY
 from app.models import TryOnSession
+from app.services import cleanup
 from app.services.queue import Bell
 from app.services.storage import LocalStorage, Storage
 from app.services.worker import Worker, WorkerLimits
@@ -264,8 +266,12 @@ def uploads(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def shopper(make_client: MakeClient) -> Shopper:
-    """Uses a server without a worker: what is created keeps waiting."""
+def shopper(make_client: MakeClient, monkeypatch: pytest.MonkeyPatch) -> Shopper:
+    """Uses a server without a worker: what is created keeps waiting.
+
+    It does not purge, either: the tests do, and a second purge would find nothing or be refused.
+    """
+    monkeypatch.setattr(cleanup, "FIRST_PURGE", timedelta(hours=1))
     return Shopper(make_client())
 
 
@@ -303,6 +309,10 @@ class Hooked(LocalStorage):
     def delete_prefix(self, prefix: str) -> int:
         self.before_delete(prefix)
         return super().delete_prefix(prefix)
+
+    def delete(self, key: str) -> None:
+        self.before_delete(key)
+        super().delete(key)
 
 
 @contextmanager
