@@ -147,8 +147,10 @@ class Worker:
             self._warm_up(processes, self._default_engine)
             warmed_at = time.monotonic()
             pause = AGAIN_S
-            while not self._stopping.is_set():
-                bell.clear()
+            while True:
+                bell.clear()  # before each look: a ring after it, a stop's too, ends the wait
+                if self._stopping.is_set():
+                    return
                 try:
                     if not self.work_one(processes):
                         bell.wait(self._limits.lease_s / 3)

@@ -319,14 +319,14 @@ def working(
     lease_s: float = 30,
     engine: str = "mock",
     memory_mb: int = 2048,
+    bell: Bell | None = None,
 ) -> Iterator[Worker]:
     """A worker of its own in this process; it looks by itself, since nobody rings."""
     options = {"seconds": seconds, "failure_rate": 0, "faults": faults} if engine == "mock" else {}
-    bell = Bell()
     worker = Worker(
         db,
         storage,
-        bell,
+        bell or Bell(),
         {engine: find(engine, options)},
         default_engine=engine,
         limits=WorkerLimits(
