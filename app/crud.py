@@ -12,7 +12,7 @@ from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 from uuid import UUID
 
-from sqlalchemy import Interval, delete, func, insert, literal, select, text, tuple_, update
+from sqlalchemy import Interval, delete, func, insert, literal, or_, select, text, tuple_, update
 from sqlalchemy.orm import Session
 from sqlalchemy.sql.elements import ColumnElement
 
@@ -105,7 +105,12 @@ def claim(
     """Take the session that has waited longest, for one of these engines, under a lease."""
     waiting = (
         select(TryOnSession.id)
-        .where(TryOnSession.status == Status.CREATED, _live, TryOnSession.engine.in_(engines))
+        .where(
+            TryOnSession.status == Status.CREATED,
+            _live,
+            TryOnSession.engine.in_(engines),
+            or_(TryOnSession.lease_until.is_(None), TryOnSession.lease_until <= func.now()),
+        )
         .order_by(TryOnSession.created_at)
         .limit(1)
         .with_for_update(skip_locked=True)
@@ -124,6 +129,20 @@ def claim(
         stage=None,
         progress=0.0,
     )
+
+
+def next_due_s(tx: Session, *, engines: Collection[str]) -> float | None:
+    """Seconds until a session that was put back may be claimed; None where none waits for that."""
+    due = func.min(TryOnSession.lease_until) - func.now()
+    seconds = tx.scalar(
+        select(func.extract("epoch", due)).where(
+            TryOnSession.status == Status.CREATED,
+            _live,
+            TryOnSession.engine.in_(engines),
+            TryOnSession.lease_until > func.now(),
+        )
+    )
+    return None if seconds is None else float(seconds)
 
 
 def renew(
@@ -155,15 +174,20 @@ def renew(
     return renewed.first() is not None
 
 
-def put_back(tx: Session, session_id: UUID, *, attempt: int) -> TryOnSession | None:
-    """Let a claimed session wait again, for another attempt."""
+def put_back(
+    tx: Session, session_id: UUID, *, attempt: int, wait_s: float = 0
+) -> TryOnSession | None:
+    """Let a claimed session wait again, for another attempt: at once, or not before `wait_s`.
+
+    `lease_until` holds that instant: it belongs to the last attempt, until the next one begins.
+    """
     return move(
         tx,
         session_id,
         Status.CREATED,
         only_attempt=attempt,
         claimed_by=None,
-        lease_until=None,
+        lease_until=func.now() + _seconds(wait_s) if wait_s else None,
         started_at=None,
         stage=None,
         progress=None,

@@ -85,14 +85,11 @@ class EngineProcess:
         cancelled: once set, the run ends within about a second.
 
         Raises EngineError: the engine's own, or engine_timeout, engine_out_of_memory, engine_error
-        where the process ended by itself. Raises RunCancelled.
+        where the process ended by itself. Raises EngineUnavailable when the engine could not be
+        loaded, and RunCancelled.
         """
         with self._its_turn(cancelled):
-            try:
-                child = self._warm(cancelled)
-            except EngineUnavailable as exc:
-                log = f"the engine could not be loaded: {exc.detail}"
-                raise EngineError(FailureCode.ENGINE_ERROR, log=log, retryable=True) from exc
+            child = self._warm(cancelled)
             order = say.Run(job, timeout_s, str(child.scratch))
             try:
                 answer = self._follow(child, order, on_progress, cancelled)

@@ -36,7 +36,7 @@ def test_a_server_that_is_just_starting_ends_too(serve: Serve) -> None:
 
 
 def test_what_is_nearly_done_is_finished(serve: Serve, shopper: Shopper) -> None:
-    server = serve(mock_seconds=0.5).ready()
+    server = serve(mock_seconds=1.5).ready()
     session_id, waiting = server.shopper.submit(), server.shopper.submit()
     wait_for(lambda: server.shopper.see(session_id)["stage"])
 

@@ -457,11 +457,9 @@ def test_an_engine_that_cannot_load_says_why(spec: EngineSpec, reason: str) -> N
         assert reason in unavailable.value.detail
         assert "/a/path" not in unavailable.value.detail
 
-        with pytest.raises(EngineError) as failed:
+        with pytest.raises(EngineUnavailable) as unavailable:
             run(engine)
-        assert failed.value.failure is FailureCode.ENGINE_ERROR
-        assert reason in failed.value.log
-        assert failed.value.retryable
+        assert reason in unavailable.value.detail
 
 
 def test_an_engine_too_large_to_load_says_so() -> None:
