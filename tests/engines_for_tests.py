@@ -102,6 +102,10 @@ class Acts:
 
         return TryOnResult(np.zeros((4, 4, 3), np.uint8), seed=0, warnings=("words",))  # type: ignore[arg-type]
 
+    def tell_environment(self, context: RunContext) -> None:
+        for name in os.environ:
+            context.progress(name, None)
+
     def leave_files(self, context: RunContext) -> None:
         assert not list(context.scratch.iterdir())
         (context.scratch / "photo").write_bytes(b"a face")

@@ -18,6 +18,7 @@ import psutil
 import pytest
 from PIL import Image
 
+from app.config import Settings
 from app.engines import Caution, EngineSpec, find
 from app.engines.mock import FAULTS
 from app.engines.process import EngineProcess, Job, Output, _Child
@@ -214,6 +215,26 @@ def test_warnings_of_another_kind_fail_the_run_in_the_child(acts: EngineProcess)
 
     assert caught.value.failure is FailureCode.ENGINE_ERROR
     assert "AttributeError" in caught.value.log
+
+
+def test_no_secret_of_the_server_is_in_an_engines_environment(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    secrets = [
+        name for name, field in Settings.model_fields.items() if "Secret" in str(field.annotation)
+    ]
+    assert len(secrets) >= 3
+    monkeypatch.setenv("WEIGHTS_OF_TESTS", "a path")
+    for name in secrets:
+        monkeypatch.setenv(name, "secret")
+        monkeypatch.setenv(name.upper(), "secret")
+    heard: list[str] = []
+
+    with closing(EngineProcess(of_tests("Acts"), memory_mb=MEMORY_MB)) as engine:
+        run(engine, "tell_environment", on_progress=lambda name, _: heard.append(name))
+
+    assert "WEIGHTS_OF_TESTS" in heard
+    assert not [name for name in heard if name.lower() in secrets]
 
 
 def test_signals_meant_for_the_server_leave_a_run_alone(acts: EngineProcess) -> None:
