@@ -176,7 +176,7 @@ def test_an_engine_that_hangs_as_it_loads_holds_up_no_other(
 
 
 def test_an_engine_that_does_not_load_is_refused_at_the_door_until_it_does(
-    make_client: MakeClient, weights: Path
+    make_client: MakeClient, weights: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     name = NEEDS_WEIGHTS
     shopper = Shopper(
@@ -187,6 +187,9 @@ def test_an_engine_that_does_not_load_is_refused_at_the_door_until_it_does(
     answer = shopper.post()
 
     assert (answer.status_code, answer.json()["code"]) == (503, "engine_unavailable")
+    reason = "the weights are missing"
+    assert reason not in answer.text + shopper.health().text, "it may name paths"
+    assert reason in caplog.text
     assert int(answer.headers["Retry-After"]) > 0
     weights.touch()
     wait_for(lambda: shopper.health().json()["status"] == "ok")
