@@ -23,6 +23,7 @@ from sqlalchemy import (
     func,
     insert,
     literal,
+    or_,
     select,
     text,
     tuple_,
@@ -157,7 +158,12 @@ def claim(
     """Take the session that has waited longest, for one of these engines, under a lease."""
     waiting = (
         select(TryOnSession.id)
-        .where(TryOnSession.status == Status.CREATED, _live, TryOnSession.engine.in_(engines))
+        .where(
+            TryOnSession.status == Status.CREATED,
+            _live,
+            TryOnSession.engine.in_(engines),
+            or_(TryOnSession.lease_until.is_(None), TryOnSession.lease_until <= func.now()),
+        )
         .order_by(TryOnSession.created_at)
         .limit(1)
         .with_for_update(skip_locked=True)
@@ -176,6 +182,20 @@ def claim(
         stage=None,
         progress=0.0,
     )
+
+
+def next_due_s(tx: Session, *, engines: Collection[str]) -> float | None:
+    """Seconds until a session that was put back may be claimed; None where none waits for that."""
+    due = func.min(TryOnSession.lease_until) - func.now()
+    seconds = tx.scalar(
+        select(func.extract("epoch", due)).where(
+            TryOnSession.status == Status.CREATED,
+            _live,
+            TryOnSession.engine.in_(engines),
+            TryOnSession.lease_until > func.now(),
+        )
+    )
+    return None if seconds is None else float(seconds)
 
 
 def renew(
@@ -207,15 +227,20 @@ def renew(
     return renewed.first() is not None
 
 
-def put_back(tx: Session, session_id: UUID, *, attempt: int) -> TryOnSession | None:
-    """Let a claimed session wait again, for another attempt."""
+def put_back(
+    tx: Session, session_id: UUID, *, attempt: int, wait_s: float = 0
+) -> TryOnSession | None:
+    """Let a claimed session wait again, for another attempt: at once, or not before `wait_s`.
+
+    `lease_until` holds that instant: it belongs to the last attempt, until the next one begins.
+    """
     row = move(
         tx,
         session_id,
         Status.CREATED,
         only_attempt=attempt,
         claimed_by=None,
-        lease_until=None,
+        lease_until=func.now() + _seconds(wait_s) if wait_s else None,
         started_at=None,
         stage=None,
         progress=None,
@@ -411,12 +436,14 @@ def existing(tx: Session, session_ids: Collection[UUID]) -> set[UUID]:
     return set(tx.scalars(select(TryOnSession.id).where(TryOnSession.id.in_(session_ids))))
 
 
-def live_sessions(tx: Session, *, after: UUID | None, limit: int) -> list[Seen]:
-    """Live sessions of everybody, in the order of their ids."""
+def live_sessions(
+    tx: Session, *, after: UUID | None, limit: int
+) -> list[tuple[TryOnSession, datetime]]:
+    """Live sessions of everybody in the order of their ids, each with the database's clock."""
     query = select(TryOnSession, func.now()).where(_live).order_by(TryOnSession.id).limit(limit)
     if after is not None:
         query = query.where(TryOnSession.id > after)
-    return [Seen(*found) for found in tx.execute(query)]
+    return list(tx.execute(query).tuples())
 
 
 def _locked(tx: Session, session_ids: Collection[UUID]) -> list[UUID]:

@@ -40,6 +40,9 @@ GRACE_S = 0.5
 LOAD_TIMEOUT_S = 300.0
 """Several gigabytes of weights from a slow disk take minutes; more is a hang."""
 
+# Settings, and libpq's, of which an engine has no need, nor what it imports or starts.
+_SECRETS = frozenset({"SECRET_KEY", "DATABASE_URL", "METRICS_TOKEN", "PGPASSWORD"})
+
 _ROOT = Path(__file__).resolve().parents[2]
 
 
@@ -85,14 +88,11 @@ class EngineProcess:
         cancelled: once set, the run ends within about a second.
 
         Raises EngineError: the engine's own, or engine_timeout, engine_out_of_memory, engine_error
-        where the process ended by itself. Raises RunCancelled.
+        where the process ended by itself. Raises EngineUnavailable when the engine could not be
+        loaded, and RunCancelled.
         """
         with self._its_turn(cancelled):
-            try:
-                child = self._warm(cancelled)
-            except EngineUnavailable as exc:
-                log = f"the engine could not be loaded: {exc.detail}"
-                raise EngineError(FailureCode.ENGINE_ERROR, log=log, retryable=True) from exc
+            child = self._warm(cancelled)
             order = say.Run(job, timeout_s, str(child.scratch))
             try:
                 answer = self._follow(child, order, on_progress, cancelled)
@@ -367,6 +367,8 @@ class _Child:
 
 def _spawn() -> subprocess.Popen[bytes]:
     """Start the program. Its place in a session of its own keeps the terminal's Ctrl-C from it."""
+    # In any case of letters, as settings are read.
+    kept = {name: value for name, value in os.environ.items() if name.upper() not in _SECRETS}
     path = os.pathsep.join(filter(None, [str(_ROOT), os.environ.get("PYTHONPATH")]))
     apart: dict[str, Any] = {"start_new_session": True}
     if sys.platform == "win32":  # never run there
@@ -377,7 +379,7 @@ def _spawn() -> subprocess.Popen[bytes]:
             [sys.executable, "-P", "-m", "app.engines.child"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            env={**os.environ, "PYTHONPATH": path},
+            env={**kept, "PYTHONPATH": path},
             **apart,
         )
     except OSError as exc:

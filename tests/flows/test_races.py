@@ -6,6 +6,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 from uuid import UUID
 
 import pytest
@@ -113,6 +114,35 @@ def test_a_late_worker_cannot_end_the_attempt_of_another(
     assert (session["status"], session["attempts"]) == ("processing", 2)
     assert session["output_image_url"] is None
     assert [name for name in files_in(uploads) if "outputs" in name] == []
+
+
+@pytest.mark.parametrize(("fault", "move"), [("fail", "fail"), ("retry", "put_back")])
+def test_what_a_late_worker_wanted_is_not_logged_as_done(
+    shopper: Shopper,
+    db: Db,
+    storage: LocalStorage,
+    sql: Sql,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    fault: str,
+    move: str,
+) -> None:
+    shopper.submit(seed=7)
+    late = outcomes("late")
+    real = getattr(crud, move)
+
+    def too_late(*args: Any, **kwargs: Any) -> TryOnSession | None:
+        sql("UPDATE tryon_sessions SET attempts = 2")
+        found: TryOnSession | None = real(*args, **kwargs)
+        return found
+
+    monkeypatch.setattr(crud, move, too_late)
+    with working(db, storage, faults=(f"7:{fault}",)):
+        wait_for(lambda: outcomes("late") == late + 1)
+
+    assert "attempt.ended" in caplog.text
+    assert "session.failed" not in caplog.text
+    assert "session.retried" not in caplog.text
 
 
 def test_a_worker_that_lost_its_lease_stops_its_engine(
