@@ -15,6 +15,7 @@ from sqlalchemy.orm import Session
 
 from app import crud
 from app.database import Db
+from app.models import TryOnSession
 from app.services import cleanup
 from app.services.storage import LocalStorage
 from tests.flows.conftest import (
