@@ -276,9 +276,11 @@ def _read_form(form: CreateForm, rt: Runtime) -> Submission:
         raise EngineUnknown(
             f"engine: use one of {', '.join(rt.engines)}, or leave it out.", pointer="engine"
         )
-    trouble = rt.worker.engine_trouble.get(name) if rt.worker else None
-    if trouble is not None:
-        raise EngineUnavailable(f'The engine "{name}" is not available: {trouble}')
+    if rt.worker is not None and name in rt.worker.engine_trouble:
+        # Not why: that may name paths, and is the operator's to know.
+        raise EngineUnavailable(
+            f'The engine "{name}" is not available at the moment. Use another, or try again later.'
+        )
     garment_id = sessions.choose_garment(
         form.garment_id, own_picture=form.garment_image is not None
     )
