@@ -10,6 +10,7 @@ import json
 import signal
 import socket
 import sys
+import textwrap
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING
@@ -23,6 +24,7 @@ from app.errors import DatabaseUnavailable, TryOnError
 if TYPE_CHECKING:
     from app.runtime import Runtime
     from app.schemas import Part
+    from app.services.cleanup import SweepReport
 
 # What a client may take for an answer that is under way when the server ends.
 CLOSE_CONNECTIONS_S = 3
@@ -37,6 +39,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return command(settings, options)
     except TryOnError as exc:
         print(f"tryonai: {exc.detail}", file=sys.stderr)
+        for note in exc.notes:
+            print(textwrap.indent(note, "  "), file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         return 130
@@ -54,9 +58,13 @@ def _parser() -> argparse.ArgumentParser:
 
     serving = add("serve", serve, "start the server, with its worker and its database")
     serving.add_argument("--host", help="instead of HOST")
-    serving.add_argument("--port", type=int, help="instead of PORT; 0 takes any free one")
+    serving.add_argument(
+        "--port", type=_between(0, 65535), help="instead of PORT; 0 takes any free one"
+    )
     working = add("worker", work, "work off sessions, without answering HTTP")
-    working.add_argument("--concurrency", type=int, help="instead of WORKER_CONCURRENCY")
+    working.add_argument(
+        "--concurrency", type=_between(1, 64), help="slots, instead of WORKER_CONCURRENCY"
+    )
     purging = add("purge", purge, "erase what has expired, once; for cron")
     purging.add_argument("--sweep", action="store_true", help="also make files and rows agree")
     add("init-db", init_db, "prepare the database; may be run again")
@@ -65,10 +73,20 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
+def _between(least: int, most: int) -> Callable[[str], int]:
+    def read(text: str) -> int:
+        if not (text.isdecimal() and least <= int(text) <= most):
+            raise argparse.ArgumentTypeError(f"use a number from {least} to {most}")
+        return int(text)
+
+    return read
+
+
 def serve(settings: Settings, options: argparse.Namespace) -> int:
     """Answer HTTP until SIGTERM or Ctrl-C; then finish or release what is in work."""
     import uvicorn
 
+    from app.http import BoundedHttpProtocol
     from app.main import create_app
     from app.runtime import serving
 
@@ -86,6 +104,7 @@ def serve(settings: Settings, options: argparse.Namespace) -> int:
     with listener, serving(settings, concurrency=settings.worker_concurrency) as runtime:
         config = uvicorn.Config(
             create_app(settings, runtime),
+            http=BoundedHttpProtocol,
             log_config=None,
             access_log=False,
             server_header=False,
@@ -121,20 +140,34 @@ def work(settings: Settings, options: argparse.Namespace) -> int:
 
 
 def purge(settings: Settings, options: argparse.Namespace) -> int:
-    """Exit status 1 when something could not be erased."""
+    """Exit status 1 when something could not be erased, or was not tried."""
     from app.runtime import open_runtime
     from app.services import cleanup
 
     with open_runtime(settings) as runtime:
         runtime.prepare()
         report = cleanup.purge(runtime.db, runtime.storage, on_progress=_progress("erased"))
-        if not report.ran:
-            print("Another process is purging already.")
-        print(f"sessions erased: {report.sessions}, not erased: {report.failed}")
+        if report.ran:
+            print(f"sessions erased: {report.sessions}, not erased: {report.failed}")
+        else:
+            print("Another process is purging already: nothing was erased here.")
+        done = report.ran and not report.failed
         if options.sweep:
             swept = cleanup.sweep(runtime.db, runtime.storage)
-            print(f"files without a row: {swept.files}, rows without files: {swept.rows}")
-    return 1 if report.failed else 0
+            print(_told(swept))
+            done = done and swept.ran and not swept.failed and not swept.wrong_storage
+    return 0 if done else 1
+
+
+def _told(swept: SweepReport) -> str:
+    if not swept.ran:
+        return "Another process is sweeping already: nothing was swept here."
+    if swept.wrong_storage:
+        return "No session has its pictures, so nothing was swept: is STORAGE the right folder?"
+    return (
+        f"files without a row: {swept.files}, rows without files: {swept.rows}, "
+        f"not erased: {swept.failed}"
+    )
 
 
 def init_db(settings: Settings, _: argparse.Namespace) -> int:
@@ -186,6 +219,7 @@ def _listen(host: str, port: int) -> socket.socket:
         if sys.platform != "win32":  # there it would let two servers share the port
             listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.bind((host, port))
+        listener.listen()  # only this tells that somebody else has bound it a moment ago
     except OSError as exc:
         listener.close()
         raise TryOnError(

@@ -19,6 +19,9 @@ from app.schemas import Health, Part
 
 OK = Part(status="ok")
 
+_NEED_DATABASE = ("queue", "worker", "clock")
+_HINT = "Look at DATABASE_URL: does its server run, and does it let this host and user in?"
+
 # Below this a few uploads may fill the disk.
 LOW_DISK_BYTES = 500 * 1024 * 1024
 # Beyond this, signed addresses live visibly shorter or longer than they should.
@@ -48,12 +51,17 @@ def examine(rt: Runtime) -> Health:
 
 
 def examine_all(rt: Runtime) -> dict[str, Part]:
-    """The same, and what is too slow or too seldom wanted for a health page."""
-    return examine(rt).parts | {
+    """The same for the operator, and what is too slow or too seldom wanted for a health page."""
+    parts = examine(rt).parts | {
         "engine": _try_engine(rt),
         "disk": _disk(rt),
         "clock": _part(lambda: _clock(rt)),
     }
+    if parts["database"].status != "ok":
+        parts["database"] = _part(lambda: _check_database(rt), hint=_HINT, noted=True)
+        unknown = Part(status="unavailable", detail="Not known without the database.")
+        parts |= dict.fromkeys(_NEED_DATABASE, unknown)
+    return parts
 
 
 def _disk(rt: Runtime) -> Part:
@@ -94,14 +102,16 @@ def _clock(rt: Runtime) -> Part:
     return OK
 
 
-def _part(check: Callable[[], Part | None], *, hint: str = "") -> Part:
+def _part(check: Callable[[], Part | None], *, hint: str = "", noted: bool = False) -> Part:
+    """noted: with what only the operator may read."""
     try:
         return check() or OK
     except Exception as exc:
         error = of_exception(exc)
         if error is None:
             raise
-        detail = f"{error.detail} {hint}".rstrip()
+        notes = error.notes if noted else ()
+        detail = " ".join([error.detail, *notes, hint]).rstrip()
         # A full disk still serves what it has.
         if isinstance(error, StorageFull):
             return Part(status="degraded", detail=detail)

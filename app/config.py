@@ -9,6 +9,7 @@ import ipaddress
 import os
 import re
 import secrets
+from contextlib import suppress
 from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Literal
@@ -171,7 +172,17 @@ def with_driver(url: str) -> str:
         raise SettingsError(
             "DATABASE_URL must be a PostgreSQL URL, like postgresql://user:password@host/name."
         )
-    return f"postgresql+psycopg2://{rest}"
+    from sqlalchemy.engine import make_url  # noqa: PLC0415 - `--help` needs no database
+    from sqlalchemy.exc import ArgumentError  # noqa: PLC0415
+
+    url = f"postgresql+psycopg2://{rest}"
+    try:
+        host = make_url(url).host or ""
+    except (ValueError, ArgumentError):
+        raise SettingsError("DATABASE_URL cannot be read: is its port a number?") from None
+    if "@" in host:  # the end of a password, which would be told as a host's name
+        raise SettingsError("DATABASE_URL: write an @ in the user's name or password as %40.")
+    return url
 
 
 def _kept_secret(folder: Path) -> str:
@@ -180,14 +191,21 @@ def _kept_secret(folder: Path) -> str:
     folder.mkdir(parents=True, exist_ok=True)
     draft = folder / f".secret_key.{os.getpid()}.{secrets.token_hex(4)}"
     if not file.exists():
-        with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as out:
-            out.write(secrets.token_urlsafe(32))
-            out.flush()
-            os.fsync(out.fileno())
+        _write_secret(draft, secrets.token_urlsafe(32))
         try:
             os.link(draft, file)  # fails if another process was first: then its secret counts
         except FileExistsError:
             pass
+        except OSError:  # a file system without hard links, as on many a memory stick
+            with suppress(FileExistsError):
+                _write_secret(file, draft.read_text())
         finally:
             draft.unlink()
     return file.read_text().strip()
+
+
+def _write_secret(file: Path, value: str) -> None:
+    with os.fdopen(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as out:
+        out.write(value)
+        out.flush()
+        os.fsync(out.fileno())

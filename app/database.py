@@ -142,15 +142,26 @@ def translate(exc: Exception) -> TryOnError | None:
         return StorageFull("The database has no room left. Try again later.")
     if sqlstate == errorcodes.UNDEFINED_TABLE:
         return DatabaseUnavailable("The database is being prepared. Try again in a moment.")
-    away = sqlstate is None or sqlstate[:2] in _AWAY or sqlstate == errorcodes.QUERY_CANCELED
+    away = sqlstate is None or sqlstate[:2] in _AWAY
     if exc.connection_invalidated or (isinstance(exc, OperationalError) and away):
-        return DatabaseUnavailable("The database is away. Try again in a moment.")
+        error = DatabaseUnavailable("The database is away. Try again in a moment.")
+        error.add_note(first_line(exc.orig or exc))
+        return error
     return None
 
 
-# Classes of SQLSTATE: connection exceptions, insufficient resources, operator intervention,
-# invalid authorisation (a server that is being set up), object in an unfit state, system errors.
-_AWAY = frozenset({"08", "53", "57", "28", "55", "58"})
+def first_line(exc: BaseException) -> str:
+    """What an operator needs of a database error: libpq's has host and user, and no password.
+
+    The others may quote rows.
+    """
+    return str(exc).strip().partition("\n")[0]
+
+
+# Classes of SQLSTATE: connection exceptions, invalid authorisation (a server that is being set up),
+# rollbacks such as a deadlock's, insufficient resources, object in an unfit state, operator
+# intervention (an end of the server, a statement's timeout), system errors.
+_AWAY = frozenset({"08", "28", "40", "53", "55", "57", "58"})
 
 
 @contextmanager

@@ -5,6 +5,7 @@ Each function may run at once in any number of processes, and again after a cras
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -19,6 +20,7 @@ from app import crud
 from app.database import Db, advisory_lock, translate
 from app.errors import SENTENCES, FailureCode, ServiceError
 from app.metrics import LEASES_LOST, PURGED
+from app.models import TryOnSession
 from app.services import erasure
 from app.services.queue import Queue
 from app.services.storage import Storage
@@ -31,7 +33,16 @@ SWEEP_LOCK = 727_003
 # Files are written before their row: a younger file may belong to an upload that is under way.
 SWEEP_AGE = timedelta(hours=1)
 
+# After the start. A laptop is seldom on for a whole day: the daily sweep comes soon, too.
+FIRST_PURGE = timedelta(seconds=1)
+FIRST_SWEEP = timedelta(minutes=1)
+
 T = TypeVar("T")
+Stopped = Callable[[], bool]
+
+
+def _never() -> bool:
+    return False
 
 
 @dataclass(frozen=True)
@@ -45,50 +56,64 @@ class PurgeReport:
 
 @dataclass(frozen=True)
 class SweepReport:
-    """files: deleted without a row. rows: erased because their pictures are gone."""
+    """files: deleted without a row. rows: erased because their pictures are gone.
+
+    failed: files and rows left for the next time. wrong_storage: nothing was touched, because this
+    cannot be the folder of these rows.
+    """
 
     ran: bool = True
     files: int = 0
     rows: int = 0
+    failed: int = 0
+    wrong_storage: bool = False
 
 
 def recover(db: Db, queue: Queue, *, max_attempts: int) -> int:
     """Take back what was claimed and whose lease ran out; how many sessions that were."""
-    back: list[UUID] = []
+    code = FailureCode.WORKER_LOST
+    back: list[TryOnSession] = []
+    ended: list[TryOnSession] = []
     with db.begin() as tx:
-        lost = crud.lost(tx, limit=erasure.BATCH)
-        for row in lost:
-            again = row.attempts < max_attempts
-            log.warning("session.lost", session_id=str(row.id), attempt=row.attempts, again=again)
-            if again:
+        for row in crud.lost(tx, limit=erasure.BATCH):
+            if row.attempts < max_attempts:
                 crud.put_back(tx, row.id, attempt=row.attempts)
-                back.append(row.id)
+                back.append(row)
             else:
-                code = FailureCode.WORKER_LOST
                 crud.fail(tx, row.id, attempt=row.attempts, code=code, reason=SENTENCES[code])
-    LEASES_LOST.inc(len(lost))
-    for session_id in back:
-        queue.notify(session_id)
-    return len(lost)
+                ended.append(row)
+    LEASES_LOST.inc(len(back) + len(ended))
+    for row in back:
+        log.warning("session.lost", session_id=str(row.id), attempt=row.attempts, again=True)
+        queue.notify(row.id)
+    for row in ended:
+        lost = log.bind(session_id=str(row.id), attempt=row.attempts)
+        lost.warning("session.lost", again=False)
+        lost.warning("session.failed", engine=row.engine, code=code, why="the lease ran out")
+    return len(back) + len(ended)
 
 
 def purge(
-    db: Db, storage: Storage, *, on_progress: Callable[[int], None] = lambda _: None
+    db: Db,
+    storage: Storage,
+    *,
+    on_progress: Callable[[int], None] = lambda _: None,
+    stopped: Stopped = _never,
 ) -> PurgeReport:
     """Erase every session past its time: files, then row, in batches.
 
-    on_progress: told how many are gone so far.
+    on_progress: told how many are gone so far. stopped: asked before each session.
     """
     gone = failed = 0
     with advisory_lock(db, PURGE_LOCK) as held:
         if not held:
             return PurgeReport(ran=False)
-        while True:
+        while not stopped():
             with db.begin() as tx:
                 batch = crud.expired(tx, limit=erasure.BATCH, skip=failed)
             if not batch:
                 break
-            erased, refused = _erase_what_can_be(db, storage, batch)
+            erased, refused = _erase_what_can_be(db, storage, batch, stopped)
             gone += erased
             failed += refused
             on_progress(gone)
@@ -98,15 +123,26 @@ def purge(
     return PurgeReport(sessions=gone, failed=failed)
 
 
-def sweep(db: Db, storage: Storage, *, age: timedelta = SWEEP_AGE) -> SweepReport:
-    """Make files and rows agree: delete files without a row, and rows whose pictures are gone."""
+def sweep(
+    db: Db, storage: Storage, *, age: timedelta = SWEEP_AGE, stopped: Stopped = _never
+) -> SweepReport:
+    """Make files and rows agree: delete files without a row, and rows whose pictures are gone.
+
+    stopped: asked before each file and each row.
+    """
     with advisory_lock(db, SWEEP_LOCK) as held:
         if not held:
             return SweepReport(ran=False)
-        files, seen = _sweep_files(db, storage, older_than=datetime.now(UTC) - age)
-        rows = _sweep_rows(db, storage, age=age, storage_is_empty=seen == 0)
-    log.info("sweep.done", files=files, rows=rows)
-    return SweepReport(files=files, rows=rows)
+        # First the rows: only where some have their pictures is this the folder that is meant,
+        # rather than an empty place where a disk is not mounted, or another installation's.
+        whole, torn, doomed = _examine_rows(db, storage, age, stopped)
+        if torn and not whole and not stopped():
+            log.error("sweep.wrong_storage", sessions=torn)
+            return SweepReport(wrong_storage=True)
+        files, stuck = _sweep_files(db, storage, datetime.now(UTC) - age, stopped)
+        rows, refused = _sweep_rows(db, storage, doomed, stopped)
+    log.info("sweep.done", files=files, rows=rows, failed=stuck + refused)
+    return SweepReport(files=files, rows=rows, failed=stuck + refused)
 
 
 class Scheduler:
@@ -122,16 +158,23 @@ class Scheduler:
         recover_every: timedelta,
         max_attempts: int,
     ) -> None:
+        self.stopping = threading.Event()
+        stopped = self.stopping.is_set
+        # What runs every few seconds, and for which people wait, goes by a clock that nobody sets:
+        # APScheduler's is the wall clock, and stands still for as long as that is set back.
+        self._recover = _guarded(lambda: recover(db, queue, max_attempts=max_attempts))
+        self._recover_every_s = recover_every.total_seconds()
+        self._recovering = threading.Thread(
+            target=self._recover_always, name="recover", daemon=True
+        )
         self._scheduler = BackgroundScheduler(
             timezone=UTC,
             job_defaults={"coalesce": True, "max_instances": 1, "misfire_grace_time": None},
         )
         now = datetime.now(UTC)
         jobs: tuple[tuple[Callable[[], object], timedelta, timedelta], ...] = (
-            (lambda: recover(db, queue, max_attempts=max_attempts), recover_every, timedelta(0)),
-            (lambda: purge(db, storage), purge_every, timedelta(seconds=1)),
-            # A laptop is seldom on for a whole day: once soon after the start, then daily.
-            (lambda: sweep(db, storage), timedelta(days=1), timedelta(minutes=1)),
+            (lambda: purge(db, storage, stopped=stopped), purge_every, FIRST_PURGE),
+            (lambda: sweep(db, storage, stopped=stopped), timedelta(days=1), FIRST_SWEEP),
         )
         for job, every, first in jobs:
             self._scheduler.add_job(
@@ -140,9 +183,19 @@ class Scheduler:
 
     def start(self) -> None:
         self._scheduler.start()
+        self._recovering.start()
 
     def stop(self) -> None:
+        """End after the session or the file that is just at hand."""
+        self.stopping.set()
         self._scheduler.shutdown(wait=True)
+        self._recovering.join()
+
+    def _recover_always(self) -> None:
+        while True:
+            self._recover()
+            if self.stopping.wait(self._recover_every_s):
+                return
 
 
 def _guarded(job: Callable[[], object]) -> Callable[[], None]:
@@ -158,16 +211,20 @@ def _guarded(job: Callable[[], object]) -> Callable[[], None]:
     return run
 
 
-def _erase_what_can_be(db: Db, storage: Storage, batch: list[UUID]) -> tuple[int, int]:
+def _erase_what_can_be(
+    db: Db, storage: Storage, batch: list[UUID], stopped: Stopped
+) -> tuple[int, int]:
     """Erase a batch at once; where the storage refuses, one by one, so that one does not stop all.
 
     Returns how many are gone, and how many could not be erased.
     """
     try:
-        return erasure.erase(db, storage, batch), 0
+        return erasure.erase(db, storage, batch, stopped=stopped), 0
     except ServiceError:
         gone = failed = 0
         for session_id in batch:
+            if stopped():
+                break
             try:
                 gone += erasure.erase(db, storage, [session_id])
             except ServiceError as exc:
@@ -176,44 +233,80 @@ def _erase_what_can_be(db: Db, storage: Storage, batch: list[UUID]) -> tuple[int
         return gone, failed
 
 
-def _sweep_files(db: Db, storage: Storage, *, older_than: datetime) -> tuple[int, int]:
-    """Delete files without a row. Returns how many, and how many files were seen at all."""
-    deleted = seen = 0
+def _examine_rows(
+    db: Db, storage: Storage, age: timedelta, stopped: Stopped
+) -> tuple[int, int, list[UUID]]:
+    """How many live sessions have all their pictures, how many lack one, and who of them is old.
+
+    Those keep no promise any more, unlike one that is being erased at this moment.
+    """
+    whole = torn = 0
+    doomed: list[UUID] = []
+    after: UUID | None = None
+    while not stopped():
+        with db.begin() as tx:
+            page = crud.live_sessions(tx, after=after, limit=erasure.BATCH)
+        if not page:
+            break
+        after = page[-1][0].id
+        for row, now in page:
+            if stopped():
+                break
+            if all(map(storage.exists, _keys(row))):
+                whole += 1
+                continue
+            torn += 1
+            if row.updated_at < now - age:
+                doomed.append(row.id)
+    return whole, torn, doomed
+
+
+def _sweep_files(
+    db: Db, storage: Storage, older_than: datetime, stopped: Stopped
+) -> tuple[int, int]:
+    """Delete what has no row. Returns how many files went, and how many could not."""
+    deleted = failed = 0
+    before = older_than.timestamp()
     for prefix in (erasure.INPUTS, erasure.OUTPUTS):
         for objects in _batches(storage.objects(prefix), erasure.BATCH):
-            seen += len(objects)
             owners = {stored.key: _session_of(stored.key) for stored in objects}
             with db.begin() as tx:
                 existing = crud.existing(tx, [one for one in owners.values() if one is not None])
             for stored in objects:
+                if stopped():
+                    return deleted, failed
                 orphan = owners[stored.key] not in existing or stored.is_draft
-                if orphan and stored.modified < older_than.timestamp():
+                if not orphan or stored.modified >= before:
+                    continue
+                try:
                     storage.delete(stored.key)
+                except ServiceError as exc:
+                    failed += 1
+                    log.warning("sweep.refused", prefix=prefix, code=exc.code)
+                else:
                     deleted += 1
                     log.warning("sweep.orphan", prefix=prefix, size=stored.size)
-    return deleted, seen
+        storage.tidy(prefix, before=before)
+    return deleted, failed
 
 
-def _sweep_rows(db: Db, storage: Storage, *, age: timedelta, storage_is_empty: bool) -> int:
-    """Erase rows whose pictures are gone: a session without its pictures can keep no promise."""
-    incomplete: list[UUID] = []
-    after: UUID | None = None
-    while True:
-        with db.begin() as tx:
-            page = crud.pictures(tx, older_than=age, after=after, limit=erasure.BATCH)
-        if not page:
+def _sweep_rows(db: Db, storage: Storage, doomed: list[UUID], stopped: Stopped) -> tuple[int, int]:
+    """Erase these. Returns how many are gone, and how many could not be erased."""
+    gone = failed = 0
+    for batch in _batches(doomed, erasure.BATCH):
+        if stopped():
             break
-        if storage_is_empty:
-            # Rows, and not one file: the folder is not mounted, rather than every picture lost.
-            log.error("sweep.storage_is_empty")
-            return 0
-        after = page[-1][0]
-        incomplete += [id_ for id_, keys in page if not all(map(storage.exists, keys))]
-    for session_id in incomplete:
-        log.warning("sweep.incomplete", session_id=str(session_id))
-    return sum(
-        erasure.erase(db, storage, list(batch)) for batch in _batches(incomplete, erasure.BATCH)
-    )
+        for session_id in batch:
+            log.warning("sweep.incomplete", session_id=str(session_id))
+        erased, refused = _erase_what_can_be(db, storage, batch, stopped)
+        gone += erased
+        failed += refused
+    return gone, failed
+
+
+def _keys(row: TryOnSession) -> list[str]:
+    keys = (row.input_image_url, row.garment_image_url, row.output_image_url)
+    return [key for key in keys if key is not None]
 
 
 def _session_of(key: str) -> UUID | None:

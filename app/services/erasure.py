@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from uuid import UUID
 
 import structlog
 
 from app import crud
 from app.database import Db
-from app.services.queue import ERASED
 from app.services.storage import Storage
 
 log = structlog.get_logger(__name__)
@@ -19,7 +18,13 @@ OUTPUTS = "outputs"
 BATCH = 100
 
 
-def erase(db: Db, storage: Storage, session_ids: Collection[UUID]) -> int:
+def erase(
+    db: Db,
+    storage: Storage,
+    session_ids: Collection[UUID],
+    *,
+    stopped: Callable[[], bool] = lambda: False,
+) -> int:
     """Erase sessions in any state; returns how many rows are gone.
 
     First they become invisible, and whoever works on one hears of it; then the files go, then the
@@ -29,12 +34,18 @@ def erase(db: Db, storage: Storage, session_ids: Collection[UUID]) -> int:
     with db.begin() as tx:
         found = crud.expire(tx, session_ids)
         for session_id in found:
-            crud.notify(tx, ERASED, session_id)
+            crud.notify(tx, crud.News.ERASED, session_id)
     if not found:
         return 0
-    files = sum(delete_files(storage, session_id) for session_id in found)
+    files = 0
+    done: list[UUID] = []
+    for session_id in found:
+        if stopped():
+            break
+        files += delete_files(storage, session_id)
+        done.append(session_id)
     with db.begin() as tx:
-        rows = crud.remove(tx, found)
+        rows = crud.remove(tx, done)
     log.info("session.erased", sessions=rows, files=files)
     return rows
 

@@ -19,11 +19,11 @@ import structlog
 from psycopg2.extensions import ISOLATION_LEVEL_AUTOCOMMIT
 from psycopg2.extensions import connection as Connection  # noqa: N812
 from sqlalchemy import create_engine
-from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 from sqlalchemy.pool import NullPool
 
 from app import crud
-from app.database import connect_args
+from app.database import connect_args, first_line
 from app.errors import TryOnError
 
 log = structlog.get_logger(__name__)
@@ -31,6 +31,8 @@ log = structlog.get_logger(__name__)
 RETRY_S = 1.0
 # Often enough to notice a connection that died without a word before the next lease runs out.
 CHECK_S = 10.0
+# What `revive` does may take a minute; a process that ends waits for it no longer than this.
+PATIENCE_S = 3.0
 
 
 class Events:
@@ -68,7 +70,10 @@ class Events:
         self._stopping.set()
         self._waker.send(b"x")
         if self._thread.ident is not None:
-            self._thread.join()
+            self._thread.join(PATIENCE_S)
+        if self._thread.is_alive():
+            log.warning("events.not_stopped")  # it ends with the process, at the latest
+            return
         self._waker.close()
         self._woken.close()
 
@@ -77,7 +82,7 @@ class Events:
             try:
                 self._listen()
             except (psycopg2.Error, SQLAlchemyError, TryOnError) as exc:
-                log.warning("events.disconnected", error=type(exc).__name__)
+                log.warning("events.disconnected", error=type(exc).__name__, reason=_reason(exc))
             except Exception:  # a process edge: listening must never end
                 log.exception("events.failed")
             finally:
@@ -89,7 +94,8 @@ class Events:
         try:
             self._revive()
         except Exception as exc:  # noqa: BLE001 - tried again in a second, for as long as it takes
-            log.warning("database.away", error=type(exc).__name__)
+            notes = exc.notes if isinstance(exc, TryOnError) else ()
+            log.warning("database.away", error=type(exc).__name__, notes=notes)
 
     def _listen(self) -> None:
         # Through SQLAlchemy, because it and libpq write a space in a URL in two ways.
@@ -128,3 +134,7 @@ class Events:
             return  # somebody else uses our channel
         for callback in self._on.get(kind, []):
             callback(session_id)
+
+
+def _reason(exc: Exception) -> str:
+    return first_line(exc.orig if isinstance(exc, DBAPIError) and exc.orig else exc)

@@ -65,7 +65,13 @@ class Storage(Protocol):
     def delete(self, key: str) -> None: ...
 
     def objects(self, prefix: str) -> Iterator[StoredObject]:
-        """Everything below `prefix/`, drafts that were never finished included."""
+        """Everything below `prefix/`, drafts that were never finished included.
+
+        What is no object of ours, by its name, is passed over.
+        """
+
+    def tidy(self, prefix: str, *, before: float) -> None:
+        """Remove what holds no object below `prefix/`, if it is older, in seconds of the epoch."""
 
     def exists(self, key: str) -> bool: ...
 
@@ -81,6 +87,7 @@ class LocalStorage:
 
     def __init__(self, root: Path) -> None:
         self.root = root
+        self._told_of_strangers = False
 
     def put(self, key: str, data: bytes) -> None:
         target = self._path(key)
@@ -106,6 +113,9 @@ class LocalStorage:
 
     def delete_prefix(self, prefix: str) -> int:
         folder = self._path(prefix)
+        if not self.root.is_dir():
+            # Not mounted, perhaps: what lies there would be taken for erased.
+            raise StorageUnavailable("The pictures could not be deleted: their folder is away.")
         with _translated("deleted"):
             count = sum(1 for _ in self._files(folder))
             while folder.exists():
@@ -136,7 +146,21 @@ class LocalStorage:
                 stat = file.stat()
             except FileNotFoundError:
                 continue
-            yield StoredObject(file.relative_to(self.root).as_posix(), stat.st_size, stat.st_mtime)
+            key = file.relative_to(self.root).as_posix()
+            if _is_key(key):
+                yield StoredObject(key, stat.st_size, stat.st_mtime)
+            elif not self._told_of_strangers:
+                # A file manager's, like .DS_Store. Its name may tell of somebody.
+                self._told_of_strangers = True
+                log.warning("storage.strange_file", prefix=prefix)
+
+    def tidy(self, prefix: str, *, before: float) -> None:
+        # A crash between a folder and its first file. Where a put is at it now, it makes another.
+        for folder, folders, names in os.walk(self._path(prefix)):
+            path = Path(folder)
+            with suppress(OSError):  # refused while it holds something
+                if not folders and not names and path.stat().st_mtime < before:
+                    path.rmdir()
 
     def exists(self, key: str) -> bool:
         with _translated("read"):
@@ -154,7 +178,7 @@ class LocalStorage:
                     probe.unlink(missing_ok=True)
 
     def _path(self, key: str) -> Path:
-        if not _KEY.fullmatch(key) or ".." in key:
+        if not _is_key(key):
             raise ValueError("a storage key is made of plain words")
         return self.root / key
 
@@ -162,7 +186,7 @@ class LocalStorage:
         draft = target.parent / f"{_DRAFT}{secrets.token_hex(8)}"
         try:
             self._write(draft, data)
-            draft.rename(target)
+            draft.replace(target)  # rename would not, on Windows
         except OSError:
             with suppress(OSError):
                 draft.unlink(missing_ok=True)
@@ -190,6 +214,10 @@ class LocalStorage:
         for parent, _, names in os.walk(folder):
             for name in names:
                 yield Path(parent) / name
+
+
+def _is_key(text: str) -> bool:
+    return _KEY.fullmatch(text) is not None and ".." not in text
 
 
 @contextmanager

@@ -336,8 +336,6 @@ class Worker:
         """Let the session wait again at once, because this worker ends."""
         with self._db.begin() as tx:
             released = crud.put_back(tx, attempt.session_id, attempt=attempt.number)
-            if released is not None:
-                crud.notify(tx, "created", attempt.session_id)
         return "cancelled" if released is None else "released"
 
     def _is_kept(self, session_id: UUID, key: str) -> bool:

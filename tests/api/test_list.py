@@ -6,8 +6,12 @@ import base64
 
 import pytest
 from fastapi.testclient import TestClient
+from sqlalchemy import text
 
-from tests.api.sessions import OWNER, URL, create, expire
+from app import crud
+from tests import pictures
+from tests.api.sessions import OWNER, URL, complete, create, expire, parts, read
+from tests.conftest import MakeClient
 
 
 def ids(client: TestClient, token: str, **params: object) -> tuple[list[str], str | None]:
@@ -34,8 +38,43 @@ def test_a_listed_session_is_the_same_as_a_polled_one(shared_client: TestClient)
     (item,) = shared_client.get(URL, headers=token).json()["items"]
     polled = shared_client.get(f"{URL}/{session['id']}", headers=token).json()
 
-    # A list would have to count the queue once a row: the place is told by the poll alone.
-    assert item == {**polled, "queue_position": None}
+    assert item == polled
+
+
+def test_each_that_waits_is_listed_with_its_place(client: TestClient) -> None:
+    mine = [create(client)["id"] for _ in range(4)]
+    complete(client, mine[0], pictures.jpeg(pictures.photo()))
+    create(client, user_token="list-theirs-7")
+    last = create(client)
+
+    items = client.get(URL, headers=OWNER).json()["items"]
+
+    places = {item["id"]: item["queue_position"] for item in items}
+    assert [places[one] for one in (*mine, last["id"])] == [None, 1, 2, 3, 5]
+    assert last["queue_position"] == 5
+
+
+def test_a_place_beyond_the_limit_is_not_told(make_client: MakeClient) -> None:
+    client = make_client(queue_limit=2000)
+    create(client)
+    with parts(client).db.begin() as tx:
+        tx.execute(
+            text(
+                "INSERT INTO tryon_sessions"
+                " (id, user_token, engine, options, input_image_url, created_at, expires_at)"
+                " SELECT gen_random_uuid(), 'other', engine, options, input_image_url,"
+                " created_at - interval '1 s', expires_at"
+                " FROM tryon_sessions, generate_series(1, :count)"
+            ),
+            {"count": crud.POSITION_LIMIT - 1},
+        )
+
+    (first,) = client.get(URL, headers=OWNER).json()["items"]
+    second = create(client)
+
+    assert first["queue_position"] == crud.POSITION_LIMIT
+    assert second["queue_position"] is None
+    assert read(client, second).json()["queue_position"] is None
 
 
 def test_pages_hold_everything_once_although_new_ones_come_in(shared_client: TestClient) -> None:

@@ -9,6 +9,7 @@ import signal
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from datetime import timedelta
 from itertools import count
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
@@ -16,12 +17,17 @@ from uuid import UUID
 
 import httpx
 import psutil
+import psycopg2
 import pytest
-from sqlalchemy import CursorResult, text
+from sqlalchemy import CursorResult, event, text
+from sqlalchemy.exc import OperationalError
+from sqlalchemy.orm import Session
 
 from app.database import Db
 from app.engines import find
 from app.metrics import REGISTRY
+from app.models import TryOnSession
+from app.services import cleanup
 from app.services.queue import Bell
 from app.services.storage import LocalStorage, Storage
 from app.services.worker import Worker, WorkerLimits
@@ -260,8 +266,12 @@ def uploads(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def shopper(make_client: MakeClient) -> Shopper:
-    """Uses a server without a worker: what is created keeps waiting."""
+def shopper(make_client: MakeClient, monkeypatch: pytest.MonkeyPatch) -> Shopper:
+    """Uses a server without a worker: what is created keeps waiting.
+
+    It does not purge, either: the tests do, and a second purge would find nothing or be refused.
+    """
+    monkeypatch.setattr(cleanup, "FIRST_PURGE", timedelta(hours=1))
     return Shopper(make_client())
 
 
@@ -299,6 +309,40 @@ class Hooked(LocalStorage):
     def delete_prefix(self, prefix: str) -> int:
         self.before_delete(prefix)
         return super().delete_prefix(prefix)
+
+    def delete(self, key: str) -> None:
+        self.before_delete(key)
+        super().delete(key)
+
+
+@contextmanager
+def losing_the_answer(
+    db: Db, of: Callable[[TryOnSession], object], then: Callable[[], object] = lambda: None
+) -> Iterator[list[UUID]]:
+    """The connection breaks once, between a commit by the database and its answer.
+
+    of: which rows make a commit the one. then: what happens at the same moment.
+    Yields the sessions that were committed by it.
+    """
+    lost: list[UUID] = []
+
+    def note(session: Session, *_: object) -> None:
+        rows = [row for row in session.identity_map.values() if isinstance(row, TryOnSession)]
+        session.info["committing"] = [row.id for row in rows if of(row)]
+
+    def lose(session: Session) -> None:
+        found = session.info.pop("committing", [])
+        if found and not lost:
+            lost.extend(found)
+            then()
+            raise OperationalError("COMMIT", {}, psycopg2.OperationalError("connection closed"))
+
+    hooks: list[tuple[str, Callable[..., None]]] = [("before_commit", note), ("after_commit", lose)]
+    with ExitStack() as stack:
+        for name, hook in hooks:
+            event.listen(db, name, hook)
+            stack.callback(event.remove, db, name, hook)
+        yield lost
 
 
 class Nobody:

@@ -4,17 +4,29 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import cast
 
 import httpx
 import psutil
 import pytest
+from fastapi.testclient import TestClient
 from sqlalchemy import text
 from sqlalchemy.engine import make_url
 
 from app.database import engine_of, open_db
 from app.postgres import EmbeddedPostgres
+from app.runtime import Runtime
 from tests.conftest import MakeClient
-from tests.flows.conftest import Hooked, Serve, Shopper, alive, files_in, wait_for
+from tests.flows.conftest import (
+    Hooked,
+    Serve,
+    Shopper,
+    Sql,
+    alive,
+    files_in,
+    losing_the_answer,
+    wait_for,
+)
 
 
 @pytest.fixture(scope="module")
@@ -68,9 +80,8 @@ def test_a_database_that_goes_away_is_waited_for_and_nothing_is_lost(
 def test_a_database_that_goes_away_between_files_and_row_leaves_no_file(
     make_client: MakeClient, cluster: EmbeddedPostgres, database_url: str, uploads: Path
 ) -> None:
-    client = make_client()
-    shopper, storage = Shopper(client), Hooked(uploads)
-    client.app.state.runtime.storage = storage  # type: ignore[attr-defined]
+    shopper, storage = Shopper(make_client()), Hooked(uploads)
+    _parts(shopper).storage = storage
     stored: list[str] = []
 
     def go_away(key: str) -> None:
@@ -89,6 +100,34 @@ def test_a_database_that_goes_away_between_files_and_row_leaves_no_file(
     wait_for(lambda: shopper.health().status_code == 200)
     assert shopper.get().json()["items"] == []
     assert shopper.post().status_code == 201
+
+
+def test_a_create_whose_commit_lost_its_answer_leaves_nothing(
+    shopper: Shopper, uploads: Path, sql: Sql
+) -> None:
+    with losing_the_answer(_parts(shopper).db, of=lambda row: row.status == "created") as lost:
+        answer = shopper.post()
+
+    _check_unavailable(answer)
+    assert len(lost) == 1, "the row was committed"
+    assert sql("SELECT count(*) FROM tryon_sessions") == [(0,)]
+    assert files_in(uploads) == []
+
+
+def test_a_create_that_cannot_be_taken_back_keeps_its_pictures(
+    shopper: Shopper, cluster: EmbeddedPostgres, database_url: str, uploads: Path, sql: Sql
+) -> None:
+    with losing_the_answer(
+        _parts(shopper).db,
+        of=lambda row: row.status == "created",
+        then=lambda: _let_in(cluster, database_url, False),
+    ):
+        answer = shopper.post()
+
+    _check_unavailable(answer)
+    _let_in(cluster, database_url, True)
+    ((session_id,),) = sql("SELECT id::text FROM tryon_sessions")
+    assert files_in(uploads) == [f"inputs/{session_id}/person.jpg"], "it can be worked on"
 
 
 def test_an_embedded_database_that_was_killed_is_brought_back(
@@ -111,6 +150,11 @@ def test_an_embedded_database_that_was_killed_is_brought_back(
     server.terminate()
     assert server.wait(within_s=10) == 0
     assert not file.exists(), "the last user stops the database"
+
+
+def _parts(shopper: Shopper) -> Runtime:
+    """The parts of the server in this process that this shopper uses."""
+    return cast("Runtime", cast("TestClient", shopper.http).app.state.runtime)  # type: ignore[attr-defined]
 
 
 def _let_in(cluster: EmbeddedPostgres, database_url: str, allowed: bool) -> None:

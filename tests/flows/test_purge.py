@@ -3,15 +3,29 @@
 from __future__ import annotations
 
 import shutil
-from datetime import timedelta
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime, timedelta, tzinfo
 from pathlib import Path
+from uuid import uuid4
 
-from app.database import Db
+import pytest
+
+from app.database import Db, advisory_lock
 from app.errors import StorageUnavailable
 from app.services import cleanup
 from app.services.cleanup import PurgeReport, SweepReport
-from app.services.storage import LocalStorage
-from tests.flows.conftest import EXPIRE_ALL, Hooked, Run, Shopper, Sql, files_in
+from app.services.storage import LocalStorage, Storage
+from tests.flows.conftest import (
+    EXPIRE_ALL,
+    Hooked,
+    Nobody,
+    Run,
+    Shopper,
+    Sql,
+    files_in,
+    wait_for,
+)
 
 AGE_ALL = "UPDATE tryon_sessions SET updated_at = now() - interval '2 hours'"
 
@@ -27,7 +41,7 @@ def test_of_two_purges_at_once_one_does_the_work(
 
     def purge_too(_: str) -> None:
         if not seen:
-            other = run("purge")
+            other = run("purge", "--sweep")
             seen.append((cleanup.purge(db, storage), other.wait(), other.text))
 
     storage.before_delete = purge_too
@@ -37,9 +51,24 @@ def test_of_two_purges_at_once_one_does_the_work(
     ((other_report, status, text),) = seen
     assert report == PurgeReport(sessions=3)
     assert other_report == PurgeReport(ran=False)
-    assert (status, "Another process is purging" in text) == (0, True)
+    assert status == 1, "cron is told that nothing was done"
+    assert "Another process is purging already" in text
+    assert "sessions erased" not in text
     assert files_in(uploads) == []
     assert sql("SELECT count(*) FROM tryon_sessions") == [(0,)]
+
+
+def test_of_two_sweeps_at_once_one_does_the_work(
+    shopper: Shopper, db: Db, run: Run, uploads: Path
+) -> None:
+    with advisory_lock(db, cleanup.SWEEP_LOCK):
+        other = run("purge", "--sweep")
+
+        assert other.wait() == 1
+
+    assert "sessions erased: 0, not erased: 0" in other.text
+    assert "Another process is sweeping already" in other.text
+    assert "files without a row" not in other.text
 
 
 def test_one_folder_that_refuses_does_not_keep_the_others(
@@ -109,15 +138,175 @@ def test_the_sweep_takes_files_without_a_row_and_rows_without_files(
 
 
 def test_a_folder_that_is_not_mounted_costs_no_session(
-    shopper: Shopper, db: Db, tmp_path: Path, sql: Sql
+    shopper: Shopper, db: Db, tmp_path: Path, sql: Sql, run: Run
 ) -> None:
     session_id = shopper.submit()
     sql(AGE_ALL)
 
-    swept = cleanup.sweep(db, LocalStorage(tmp_path / "elsewhere"))
+    elsewhere = tmp_path / "elsewhere"
+    swept = cleanup.sweep(db, LocalStorage(elsewhere))
+    by_hand = run("purge", "--sweep", storage=elsewhere)
 
-    assert swept == SweepReport()
+    assert swept == SweepReport(wrong_storage=True)
+    assert by_hand.wait() == 1
+    assert "is STORAGE the right folder?" in by_hand.text
     assert shopper.see(session_id)["status"] == "created"
+
+
+@pytest.mark.parametrize("there", ["a draft", "somebody else's session"])
+def test_a_folder_of_somebody_else_costs_neither_them_nor_us_anything(
+    there: str, shopper: Shopper, db: Db, tmp_path: Path, sql: Sql
+) -> None:
+    session_id = shopper.submit()
+    sql(AGE_ALL)
+    other = LocalStorage(tmp_path / "elsewhere")
+    name = "inputs/.draft-1" if there == "a draft" else f"inputs/{uuid4()}/person.jpg"
+    other.put(name, b"x")
+
+    swept = cleanup.sweep(db, other, age=timedelta(0))
+
+    assert swept == SweepReport(wrong_storage=True)
+    assert files_in(other.root) == [name]
+    assert shopper.see(session_id)["status"] == "created"
+
+
+def test_what_is_not_ours_does_not_keep_the_sweep_from_the_rest(
+    shopper: Shopper, db: Db, storage: LocalStorage, uploads: Path, sql: Sql
+) -> None:
+    bare = shopper.submit()
+    sql("DELETE FROM tryon_sessions")
+    (uploads / "inputs" / ".DS_Store").write_bytes(b"x")
+
+    swept = cleanup.sweep(db, storage, age=timedelta(0))
+
+    assert swept == SweepReport(files=1), bare
+    assert files_in(uploads) == ["inputs/.DS_Store"]
+
+
+def test_a_file_that_refuses_does_not_keep_the_sweep_from_the_rest(
+    shopper: Shopper, db: Db, uploads: Path, sql: Sql
+) -> None:
+    refusing, other = [shopper.submit() for _ in range(2)]
+    sql("DELETE FROM tryon_sessions")
+    storage = Hooked(uploads)
+
+    def refuse(key: str) -> None:
+        if refusing in key:
+            raise StorageUnavailable
+
+    storage.before_delete = refuse
+
+    swept = cleanup.sweep(db, storage, age=timedelta(0))
+
+    assert swept == SweepReport(files=1, failed=1), other
+    assert files_in(uploads) == [f"inputs/{refusing}/person.jpg"]
+
+
+def test_a_folder_that_a_crash_left_empty_goes_with_the_sweep(
+    shopper: Shopper, db: Db, storage: LocalStorage, uploads: Path
+) -> None:
+    kept = shopper.submit()
+    (uploads / "inputs" / str(uuid4())).mkdir()
+
+    cleanup.sweep(db, storage, age=timedelta(0))
+
+    assert [one.name for one in (uploads / "inputs").iterdir()] == [kept]
+
+
+def test_a_purge_that_is_stopped_ends_after_the_session_at_hand(
+    shopper: Shopper, db: Db, uploads: Path, sql: Sql
+) -> None:
+    for _ in range(4):
+        shopper.submit()
+    sql(EXPIRE_ALL)
+    storage, stopping = Hooked(uploads), threading.Event()
+    storage.before_delete = lambda _: stopping.set()
+
+    report = cleanup.purge(db, storage, stopped=stopping.is_set)
+
+    assert report == PurgeReport(sessions=1)
+    assert sql("SELECT count(*) FROM tryon_sessions") == [(3,)]
+    assert len(files_in(uploads)) == 3
+    assert cleanup.purge(db, storage) == PurgeReport(sessions=3)
+
+
+def test_a_sweep_that_is_stopped_ends_after_the_file_at_hand(
+    shopper: Shopper, db: Db, uploads: Path, sql: Sql
+) -> None:
+    for _ in range(3):
+        shopper.submit()
+    sql("DELETE FROM tryon_sessions")
+    storage, stopping = Hooked(uploads), threading.Event()
+    storage.before_delete = lambda _: stopping.set()
+
+    report = cleanup.sweep(db, storage, age=timedelta(0), stopped=stopping.is_set)
+
+    assert report == SweepReport(files=1)
+    assert len(files_in(uploads)) == 2
+
+
+def test_a_process_that_ends_does_not_wait_for_its_purge(
+    shopper: Shopper, db: Db, uploads: Path, sql: Sql, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for _ in range(3):
+        shopper.submit()
+    sql(EXPIRE_ALL)
+    monkeypatch.setattr(cleanup, "FIRST_PURGE", timedelta(0))
+    storage = Hooked(uploads)
+    begun, go_on = threading.Event(), threading.Event()
+
+    def hold(_: str) -> None:
+        begun.set()
+        assert go_on.wait(10)
+
+    storage.before_delete = hold
+    scheduler = _scheduler(db, storage)
+    scheduler.start()
+    assert begun.wait(10)
+
+    with ThreadPoolExecutor() as pool:
+        stopped = pool.submit(scheduler.stop)
+        assert scheduler.stopping.wait(10)
+        go_on.set()
+        stopped.result(timeout=10)
+
+    assert sql("SELECT count(*) FROM tryon_sessions") == [(2,)]
+
+
+def test_lost_work_is_taken_back_although_the_clock_was_set_back(
+    shopper: Shopper, db: Db, storage: LocalStorage, sql: Sql, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    session_id = shopper.submit()
+    sql(
+        "UPDATE tryon_sessions SET status = 'processing', attempts = 1,"
+        " lease_until = now() - interval '1 minute'"
+    )
+    monkeypatch.setattr("apscheduler.schedulers.base.datetime", YesterdaysClock)
+    scheduler = _scheduler(db, storage)
+
+    scheduler.start()
+
+    try:
+        wait_for(lambda: shopper.see(session_id)["status"] == "created")
+    finally:
+        scheduler.stop()
+
+
+class YesterdaysClock(datetime):
+    @classmethod
+    def now(cls, tz: tzinfo | None = None) -> YesterdaysClock:
+        return super().now(tz) - timedelta(days=1)
+
+
+def _scheduler(db: Db, storage: Storage) -> cleanup.Scheduler:
+    return cleanup.Scheduler(
+        db,
+        storage,
+        Nobody(),
+        purge_every=timedelta(hours=1),
+        recover_every=timedelta(seconds=10),
+        max_attempts=3,
+    )
 
 
 def test_a_purge_that_was_killed_half_way_is_finished_by_the_next(

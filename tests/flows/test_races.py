@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 from uuid import UUID
 
-import psycopg2
 import pytest
-from sqlalchemy import event
-from sqlalchemy.exc import OperationalError
+from sqlalchemy import text
 from sqlalchemy.orm import Session
 
 from app import crud
@@ -21,12 +20,14 @@ from app.services import cleanup
 from app.services.storage import LocalStorage
 from tests.conftest import MakeClient
 from tests.flows.conftest import (
+    EXPIRE_ALL,
     LOSE_LEASES,
     Hooked,
     Nobody,
     Shopper,
     Sql,
     files_in,
+    losing_the_answer,
     outcomes,
     wait_for,
     working,
@@ -180,9 +181,11 @@ def test_a_commit_whose_answer_was_lost_keeps_the_picture(
 ) -> None:
     session_id = shopper.submit()
     completed = outcomes("completed")
-    lost: list[UUID] = []
 
-    with working(db, storage) as worker, _losing_the_answer(db, lost):
+    with (
+        losing_the_answer(db, of=lambda row: row.output_image_url) as lost,
+        working(db, storage) as worker,
+    ):
         wait_for(lambda: outcomes("completed") == completed + 1)
 
     assert worker.alive is False
@@ -192,22 +195,30 @@ def test_a_commit_whose_answer_was_lost_keeps_the_picture(
     assert shopper.get(f"{session_id}/output").status_code == 200
 
 
-def _losing_the_answer(db: Db, lost: list[UUID]) -> ExitStack:
-    """The connection breaks between the database's commit of the completion and its answer."""
+@pytest.mark.parametrize("change", [crud.expire, crud.remove])
+def test_whoever_changes_several_sessions_locks_them_in_the_same_order(
+    change: Callable[[Session, list[UUID]], object], shopper: Shopper, db: Db, sql: Sql
+) -> None:
+    low, high = sorted(UUID(shopper.submit()) for _ in range(2))
+    sql(EXPIRE_ALL)
+    # A scan follows the table's own order, in which the last one changed comes last.
+    sql("UPDATE tryon_sessions SET updated_at = now() WHERE id = :low", low=low)
+    lock = "SELECT FROM tryon_sessions WHERE id = :id FOR UPDATE NOWAIT"
+    blocked = "SELECT count(*) FROM pg_locks WHERE NOT granted"
 
-    def note(session: Session, *_: object) -> None:
-        rows = [row for row in session.identity_map.values() if isinstance(row, TryOnSession)]
-        session.info["completes"] = [row.id for row in rows if row.output_image_url]
+    with ThreadPoolExecutor() as pool:
+        with db.begin() as tx:
+            tx.execute(text(lock), {"id": low})
+            other = pool.submit(_in_transaction, db, change, [high, low])
+            wait_for(lambda: sql(blocked) == [(1,)])
 
-    def lose(session: Session) -> None:
-        found = session.info.pop("completes", [])
-        if found and not lost:
-            lost.extend(found)
-            raise OperationalError("COMMIT", {}, psycopg2.OperationalError("connection closed"))
+            tx.execute(text(lock), {"id": high})  # it waits for the low one, and holds nothing
 
-    hooks: list[tuple[str, Callable[..., None]]] = [("before_commit", note), ("after_commit", lose)]
-    stack = ExitStack()
-    for name, hook in hooks:
-        event.listen(db, name, hook)
-        stack.callback(event.remove, db, name, hook)
-    return stack
+        other.result(timeout=10)
+
+
+def _in_transaction(
+    db: Db, change: Callable[[Session, list[UUID]], object], ids: list[UUID]
+) -> None:
+    with db.begin() as tx:
+        change(tx, ids)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import stat
 from pathlib import Path
 
@@ -49,6 +51,23 @@ def test_another_database_is_refused_without_telling_its_url(url: str) -> None:
         with_driver(url)
 
     assert "secret" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("url", "said"),
+    [
+        ("postgresql://me:secret@host:54x2/name", "port"),
+        ("postgresql://me:secret@host:/name", "port"),
+        ("postgresql://me:sec@ret@host/name", "%40"),
+    ],
+)
+def test_a_url_that_cannot_be_read_is_refused_without_telling_it(url: str, said: str) -> None:
+    with pytest.raises(SettingsError, match="DATABASE_URL") as caught:
+        with_driver(url)
+
+    assert said in caught.value.detail
+    assert "sec" not in caught.value.detail
+    assert "ret" not in caught.value.detail
 
 
 def test_an_empty_setting_is_one_that_is_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -201,3 +220,19 @@ def test_a_rate_is_read(rate: str) -> None:
 
 def test_ten_megabytes_are_10_485_760_bytes() -> None:
     assert settings().max_file_bytes == 10_485_760
+
+
+def test_a_secret_is_made_where_there_are_no_hard_links(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object) -> None:
+        raise PermissionError(errno.EPERM, "no hard links here")
+
+    monkeypatch.setattr(os, "link", refuse)
+
+    first = settings(data_dir=tmp_path).secrets
+    second = settings(data_dir=tmp_path).secrets
+
+    assert first == second
+    (file,) = tmp_path.iterdir()
+    assert (file.name, stat.S_IMODE(file.stat().st_mode)) == ("secret_key", 0o600)

@@ -25,13 +25,13 @@ def events(database_url: str) -> Iterator[Events]:
 def test_news_reach_who_asked_for_their_kind(events: Events, db: Db) -> None:
     heard: SimpleQueue[UUID] = SimpleQueue()
     session_id = uuid4()
-    events.on("created", heard.put)
+    events.on(crud.News.CREATED, heard.put)
     events.start()
     assert events.connected.wait(10)
 
     with db.begin() as tx:
-        crud.notify(tx, "erased", uuid4())
-        crud.notify(tx, "created", session_id)
+        crud.notify(tx, crud.News.ERASED, uuid4())
+        crud.notify(tx, crud.News.CREATED, session_id)
 
     assert heard.get(timeout=10) == session_id
     assert heard.empty()
@@ -75,4 +75,26 @@ def test_who_only_answers_is_no_worker(database_url: str, db: Db) -> None:
     with db() as tx:
         assert crud.workers(tx) == 0
 
+    events.stop()
+
+
+def test_a_process_that_ends_does_not_wait_for_a_database_that_is_slow_to_come_back(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("app.services.events.RETRY_S", 0)
+    monkeypatch.setattr("app.services.events.PATIENCE_S", 0.05)
+    begun, go_on = threading.Event(), threading.Event()
+
+    def revive() -> None:
+        begun.set()
+        go_on.wait(30)
+
+    events = Events("postgresql+psycopg2://localhost:1/nothing", present=False, revive=revive)
+    events.start()
+    assert begun.wait(10)
+
+    events.stop()
+
+    assert not go_on.is_set()
+    go_on.set()
     events.stop()

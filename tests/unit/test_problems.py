@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import json
 
+import psycopg2
 import pytest
 from sqlalchemy.exc import IntegrityError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
@@ -86,6 +87,12 @@ def test_given_fields_stand_as_they_are() -> None:
     assert [one["pointer"] for one in json.loads(bytes(answer.body))["errors"]] == ["#/a", "#/b"]
 
 
+class Deadlock(psycopg2.Error):
+    """As the server reports it; psycopg2 lets nobody else set the code."""
+
+    pgcode = "40P01"
+
+
 @pytest.mark.parametrize(
     ("raised", "kind"),
     [
@@ -94,6 +101,7 @@ def test_given_fields_stand_as_they_are() -> None:
         (OSError(errno.EDQUOT, "full"), StorageFull),
         (PoolTimeout(), DatabaseUnavailable),
         (OperationalError("SELECT", {}, Exception("away")), DatabaseUnavailable),
+        (OperationalError("UPDATE", {}, Deadlock("deadlock detected")), DatabaseUnavailable),
     ],
 )
 def test_what_is_foreseen_has_a_meaning(raised: Exception, kind: type[TryOnError]) -> None:
