@@ -167,7 +167,9 @@ def serving(settings: Settings, *, concurrency: int) -> Iterator[Runtime]:
         except DatabaseUnavailable as exc:
             log.warning("database.away", reason=exc.detail, notes=exc.notes)
         if concurrency:
-            runtime.worker = _worker(runtime, concurrency)
+            leases = open_db(runtime.url, pool_size=1)
+            stack.callback(engine_of(leases).dispose)
+            runtime.worker = _worker(runtime, concurrency, leases)
         runtime.events = _events(runtime)
         runtime.events.start()
         stack.callback(runtime.events.stop)
@@ -190,13 +192,14 @@ def _engine_options(name: str, settings: Settings) -> dict[str, object]:
     return {}
 
 
-def _worker(runtime: Runtime, concurrency: int) -> Worker:
+def _worker(runtime: Runtime, concurrency: int, leases: Db) -> Worker:
     settings = runtime.settings
     return Worker(
         runtime.db,
         runtime.storage,
         runtime.bell,
         {name: offered.spec for name, offered in runtime.engines.items()},
+        leases=leases,
         default_engine=runtime.default_engine,
         limits=WorkerLimits(
             concurrency=concurrency,

@@ -80,7 +80,11 @@ class Attempt:
 
 
 class Worker:
-    """Works off waiting sessions from `start` to `stop`."""
+    """Works off waiting sessions from `start` to `stop`.
+
+    leases: the same database on a connection of its own, which the keeper never waits for: where
+        it shared the pool with requests, a loaded server lost the leases of its own work.
+    """
 
     def __init__(
         self,
@@ -89,11 +93,13 @@ class Worker:
         bell: Bell,
         engines: Mapping[str, EngineSpec],
         *,
+        leases: Db,
         default_engine: str,
         limits: WorkerLimits,
     ) -> None:
         self.name = f"{socket.gethostname()[:40]}:{os.getpid()}:{secrets.token_hex(4)}"
         self._db = db
+        self._leases = leases
         self._storage = storage
         self._engines = engines
         self._default_engine = default_engine
@@ -406,7 +412,7 @@ class Worker:
     def _renew(self, attempt: Attempt) -> None:
         attempt.changed = False
         try:
-            with self._db.begin() as tx:
+            with self._leases.begin() as tx:
                 ours = crud.renew(
                     tx,
                     attempt.session_id,

@@ -377,6 +377,7 @@ def working(
         storage,
         bell or Bell(),
         {name: find(name, options.get(name)) for name in (engine, *others)},
+        leases=db,
         default_engine=engine,
         limits=WorkerLimits(
             concurrency=concurrency,

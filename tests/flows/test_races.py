@@ -18,6 +18,7 @@ from app.database import Db
 from app.models import TryOnSession
 from app.services import cleanup
 from app.services.storage import LocalStorage
+from tests.conftest import MakeClient
 from tests.flows.conftest import (
     EXPIRE_ALL,
     LOSE_LEASES,
@@ -157,6 +158,22 @@ def test_a_worker_that_lost_its_lease_stops_its_engine(
         sql("UPDATE tryon_sessions SET attempts = 2")
 
         wait_for(lambda: outcomes("cancelled") == cancelled + 1, within_s=3)
+
+
+def test_leases_are_renewed_while_every_connection_is_in_use(
+    make_client: MakeClient, db: Db, sql: Sql
+) -> None:
+    client = make_client(worker_concurrency=1, mock_seconds=30, database_pool_size=1)
+    shopper = Shopper(client)
+    shopper.wait(shopper.submit(), "processing")
+    runtime = client.app.state.runtime  # type: ignore[attr-defined]
+    with runtime.db() as tx:
+        tx.connection()  # a busy server's: held until the lease has been renewed without it
+        sql("UPDATE tryon_sessions SET lease_until = now(), stage = NULL")
+
+        renewed = "SELECT 1 FROM tryon_sessions WHERE lease_until > now() AND stage IS NOT NULL"
+        wait_for(lambda: sql(renewed), within_s=3)
+    shopper.delete()
 
 
 def test_a_commit_whose_answer_was_lost_keeps_the_picture(
