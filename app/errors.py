@@ -32,11 +32,6 @@ class TryOnError(Exception):
         """What `add_note` has added: paths and programs' own words, for the operator alone."""
         return tuple(getattr(self, "__notes__", ()))
 
-    @property
-    def notes(self) -> tuple[str, ...]:
-        """What `add_note` has added: paths and programs' own words, for the operator alone."""
-        return tuple(getattr(self, "__notes__", ()))
-
 
 class SettingsError(TryOnError):
     title = "A setting must be changed"
