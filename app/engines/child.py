@@ -50,12 +50,12 @@ _ENCODERS: dict[say.OutputFormat, dict[str, Any]] = {
 def main() -> None:
     inbox, outbox = _take_pipes()
     _settle()
-    server = _Server(inbox, outbox)
-    spec = say.read(inbox)
-    if not isinstance(spec, EngineSpec):
+    hello = say.read(inbox)
+    if not isinstance(hello, say.Hello):
         return
+    server = _Server(inbox, outbox, hello)
     threading.Thread(target=server.listen, daemon=True).start()
-    engine = _load(spec, server)
+    engine = _load(hello.spec, server)
     while engine is not None:
         server.tell(_answer(engine, server.next_run(), server))
 
@@ -63,11 +63,12 @@ def main() -> None:
 class _Server:
     """The server, as seen from here. `cancelled` is about the run in hand."""
 
-    def __init__(self, inbox: BinaryIO, outbox: BinaryIO) -> None:
+    def __init__(self, inbox: BinaryIO, outbox: BinaryIO, hello: say.Hello) -> None:
         self._inbox, self._outbox = inbox, outbox
+        self._folder = hello.folder
+        self.scratch = hello.scratch
         self._lock = threading.Lock()  # engines report progress from their own threads
         self._runs: SimpleQueue[say.Run] = SimpleQueue()
-        self._scratch: str | None = None
         self.cancelled = threading.Event()
 
     def tell(self, frame: say.FromChild) -> None:
@@ -89,10 +90,9 @@ class _Server:
                     # Here and not where the run begins: a Cancel for the last run may have come
                     # after its end, one for this run may come before its beginning.
                     self.cancelled.clear()
-                    self._scratch = frame.scratch
                     self._runs.put(frame)
             del frame  # a waiting thread holds no picture
-        _end(self._scratch)
+        _end(self._folder)
 
 
 def _take_pipes() -> tuple[BinaryIO, BinaryIO]:
@@ -128,10 +128,9 @@ def _settle() -> None:
             Path("/proc/self/oom_score_adj").write_text("500")
 
 
-def _end(scratch: str | None) -> NoReturn:
+def _end(folder: str) -> NoReturn:
     """End this process and all that the engine started, at once, with the photos of the run."""
-    if scratch is not None:
-        shutil.rmtree(scratch, ignore_errors=True)
+    shutil.rmtree(folder, ignore_errors=True)
     if sys.platform != "win32" and os.getpgrp() == os.getpid():
         os.killpg(0, signal.SIGKILL)
     os._exit(0)
@@ -156,7 +155,7 @@ def _load(spec: EngineSpec, server: _Server) -> Engine | None:
 
 def _answer(engine: Engine, order: say.Run, server: _Server) -> say.FromChild:
     try:
-        with _watchdog(order.timeout_s + _WATCHDOG_S), _temporary_files_in(order.scratch):
+        with _watchdog(order.timeout_s + _WATCHDOG_S), _temporary_files_in(server.scratch):
             return _run(engine, order, server)
     except RunCancelled:
         return say.Cancelled()
@@ -186,7 +185,7 @@ def _run(engine: Engine, order: say.Run, server: _Server) -> say.Output:
     begun = time.perf_counter()
     request = _decode(order.job)
     decoded = time.perf_counter()
-    context = RunContext(_progress_to(server), check, deadline, Path(order.scratch))
+    context = RunContext(_progress_to(server), check, deadline, Path(server.scratch))
     result = engine.run(request, context)
     made = time.perf_counter()
     data, width, height = _encode(result, order.job.output_format)

@@ -12,7 +12,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -27,6 +26,7 @@ import psutil
 from app.engines import EngineSpec
 from app.engines import frames as say
 from app.engines.frames import Job, Output
+from app.engines.scratch import ScratchFolder
 from app.errors import EngineError, EngineUnavailable, FailureCode, RunCancelled
 
 __all__ = ["EngineProcess", "Job", "Output"]
@@ -93,7 +93,7 @@ class EngineProcess:
         """
         with self._its_turn(cancelled):
             child = self._warm(cancelled)
-            order = say.Run(job, timeout_s, str(child.scratch))
+            order = say.Run(job, timeout_s)
             try:
                 answer = self._follow(child, order, on_progress, cancelled)
             except BaseException:
@@ -243,17 +243,15 @@ class _Child:
         self._to_say: SimpleQueue[bytes | None] = SimpleQueue()
         self._ending = threading.Lock()
         self._over = False
-        self.tell(spec)
         # Ours and not the child's, so that it goes even when the child is killed. One for all runs,
         # because making and removing a folder on a busy disk takes milliseconds.
-        self._folder = tempfile.TemporaryDirectory(
-            prefix="tryonai-engine-", ignore_cleanup_errors=True
-        )
-        self.scratch = Path(self._folder.name)
+        self._folder = ScratchFolder()
+        self.scratch = self._folder.path
         try:
+            self.tell(say.Hello(spec, str(self._folder.root), str(self.scratch)))
             self._process = _spawn()
-        except EngineUnavailable:
-            self._folder.cleanup()
+        except BaseException:
+            self._folder.remove()
             raise
         self._root = psutil.Process(self._process.pid)
         self._family: list[psutil.Process] = []
@@ -306,7 +304,7 @@ class _Child:
                 self._over = True
                 self._kill()
                 self._to_say.put(None)
-                self._folder.cleanup()
+                self._folder.remove()
         for thread in self._threads:
             if thread is not threading.current_thread():
                 thread.join(timeout=1)

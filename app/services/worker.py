@@ -20,7 +20,7 @@ import structlog
 
 from app import catalogue, crud
 from app.database import Db, translate
-from app.engines import EngineSpec
+from app.engines import EngineSpec, scratch
 from app.engines.frames import Job, Output, OutputFormat
 from app.engines.process import EngineProcess
 from app.errors import EngineError, EngineUnavailable, FailureCode, RunCancelled, ServiceError
@@ -128,6 +128,9 @@ class Worker:
         """Engines that could not be made ready, with the reason; nothing is claimed for them."""
 
     def start(self) -> None:
+        leftovers = scratch.remove_leftovers()
+        if leftovers:
+            log.info("scratch.removed", folders=leftovers)
         for thread in (self._keeper, self._mender, *self._slots):
             thread.start()
 

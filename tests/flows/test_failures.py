@@ -182,7 +182,7 @@ def test_an_engine_that_hangs_as_it_loads_holds_up_no_other(
 
 
 def test_an_engine_that_does_not_load_is_refused_at_the_door_until_it_does(
-    make_client: MakeClient, weights: Path, caplog: pytest.LogCaptureFixture
+    make_client: MakeClient, weights: Path
 ) -> None:
     name = NEEDS_WEIGHTS
     shopper = Shopper(

@@ -19,7 +19,7 @@ import pytest
 from PIL import Image
 
 from app.config import Settings
-from app.engines import Caution, EngineSpec, find
+from app.engines import Caution, EngineSpec, find, scratch
 from app.engines.mock import FAULTS
 from app.engines.process import EngineProcess, Job, Output, _Child
 from app.errors import EngineError, EngineUnavailable, FailureCode, RunCancelled
@@ -653,7 +653,36 @@ def test_no_engine_outlives_a_killed_server(engines: list[str], tmp_path: Path) 
         server.kill()
 
     wait_until(lambda: all(map(gone, pids)), within_s=2)
+    assert not list(tmp_path.iterdir())
+
+
+def test_the_next_server_removes_what_a_killed_one_and_its_engines_left(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root = str(Path(__file__).parents[2])
+    with subprocess.Popen(
+        [sys.executable, "-c", SERVER.format(photo=PHOTO), "leave_files_and_hang"],
+        env={**os.environ, "PYTHONPATH": root, "TMPDIR": str(tmp_path)},
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as server:
+        assert server.stdout is not None
+        child = int(server.stdout.readline())
+        monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+        assert scratch.remove_leftovers() == 0, "it is in use"
+        os.kill(child, signal.SIGSTOP)  # so that it cannot clean up
+        server.kill()
+        server.wait()
+        os.kill(child, signal.SIGKILL)
+    assert list(tmp_path.rglob("photo"))
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    (tmp_path / f"{scratch.PREFIX}link").symlink_to(elsewhere)
+
+    assert scratch.remove_leftovers() == 1
+
     assert not list(tmp_path.rglob("photo"))
+    assert not list(elsewhere.iterdir())
 
 
 def _pid_of(engine: EngineProcess) -> int:
