@@ -86,6 +86,7 @@ def serve(settings: Settings, options: argparse.Namespace) -> int:
     """Answer HTTP until SIGTERM or Ctrl-C; then finish or release what is in work."""
     import uvicorn
 
+    from app.http import BoundedHttpProtocol
     from app.main import create_app
     from app.runtime import serving
 
@@ -101,6 +102,7 @@ def serve(settings: Settings, options: argparse.Namespace) -> int:
     with listener, serving(settings, concurrency=settings.worker_concurrency) as runtime:
         config = uvicorn.Config(
             create_app(settings, runtime),
+            http=BoundedHttpProtocol,
             log_config=None,
             access_log=False,
             server_header=False,

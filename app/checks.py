@@ -152,10 +152,14 @@ def _check_worker(rt: Runtime) -> Part:
 
 
 def _engine(rt: Runtime) -> Part:
-    trouble = rt.worker.engine_trouble if rt.worker is not None else {}
+    trouble = list(rt.worker.engine_trouble) if rt.worker is not None else []
     if trouble:
-        text = "; ".join(f"{name}: {reason}" for name, reason in trouble.items())
-        return Part(status="degraded", detail=text)
+        # Everybody may read this page, and the reason may name paths.
+        return Part(
+            status="degraded",
+            detail=f"Does not load: {', '.join(trouble)}. The log says why; "
+            "`python -m app doctor` tries the default engine.",
+        )
     return OK
 
 

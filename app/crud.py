@@ -9,18 +9,40 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from enum import StrEnum
 from typing import Any, NamedTuple
 from uuid import UUID
 
-from sqlalchemy import Interval, delete, func, insert, literal, select, text, tuple_, update
-from sqlalchemy.orm import Session
+from sqlalchemy import (
+    Insert,
+    Integer,
+    Interval,
+    bindparam,
+    case,
+    delete,
+    func,
+    insert,
+    literal,
+    or_,
+    select,
+    text,
+    tuple_,
+    update,
+)
+from sqlalchemy.orm import Session, aliased
 from sqlalchemy.sql.elements import ColumnElement
 
 from app.models import TryOnSession
 from app.states import SOURCES, Status
 
 CHANNEL = "tryonai"
-"""The channel of NOTIFY; a payload reads `kind:session id`."""
+"""The channel of NOTIFY; a payload reads `news:session id`."""
+
+
+class News(StrEnum):
+    CREATED = "created"
+    ERASED = "erased"
+
 
 PRESENCE_LOCK = 727_001
 """The first number of the shared advisory lock that a live worker process holds."""
@@ -45,10 +67,16 @@ class NewSession:
 
 
 class Seen(NamedTuple):
-    """A row and the database's clock at the moment it was read."""
+    """A row as it was read.
+
+    now: the database's clock at that moment.
+    position: in the queue: 1 for the next to be claimed; None for one that does not wait, or
+    beyond POSITION_LIMIT.
+    """
 
     row: TryOnSession
     now: datetime
+    position: int | None
 
     @property
     def expired(self) -> bool:
@@ -66,7 +94,30 @@ class Queue(NamedTuple):
 # --- writing --------------------------------------------------------------------------------
 
 
-def add_session(tx: Session, new: NewSession) -> TryOnSession:
+def _add() -> Insert:
+    """The new row, the clock, and how many waited before it.
+
+    RETURNING brings all of it in one trip: the count is of the moment before the statement.
+    """
+    waiting = (
+        select(literal(1))
+        .where(TryOnSession.status == Status.CREATED, _live)
+        .limit(bindparam("count_to", type_=Integer))
+        .subquery()
+    )
+    ahead = select(func.count()).select_from(waiting).scalar_subquery()
+    given: dict[str, Any] = {name: bindparam(name) for name in _GIVEN}
+    expires_at = func.now() + bindparam("retention", type_=Interval)
+    made = insert(TryOnSession).values(**given, expires_at=expires_at)
+    return made.returning(TryOnSession, func.now(), ahead)
+
+
+_GIVEN = ("id", "user_token", "engine", "options", "input_image_url", "garment_image_url")
+_ADD = _add().execution_options(dml_strategy="orm")
+
+
+def add_session(tx: Session, new: NewSession, *, count_to: int) -> tuple[Seen, int]:
+    """Make a session; returns it, and how many waited already, counted up to `count_to`."""
     values = {
         "id": new.id,
         "user_token": new.owner,
@@ -74,10 +125,12 @@ def add_session(tx: Session, new: NewSession) -> TryOnSession:
         "options": new.options,
         "input_image_url": new.input_key,
         "garment_image_url": new.garment_key,
-        "expires_at": func.now() + _interval(new.retention),
+        "retention": new.retention,
+        "count_to": max(count_to, POSITION_LIMIT),
     }
-    # RETURNING brings the defaults too: no second trip for them.
-    return tx.scalars(insert(TryOnSession).values(values).returning(TryOnSession)).one()
+    row, now, count = tx.execute(_ADD, values).one()
+    notify(tx, News.CREATED, new.id)
+    return Seen(row, now, count + 1 if count < POSITION_LIMIT else None), count
 
 
 def move(
@@ -105,7 +158,12 @@ def claim(
     """Take the session that has waited longest, for one of these engines, under a lease."""
     waiting = (
         select(TryOnSession.id)
-        .where(TryOnSession.status == Status.CREATED, _live, TryOnSession.engine.in_(engines))
+        .where(
+            TryOnSession.status == Status.CREATED,
+            _live,
+            TryOnSession.engine.in_(engines),
+            or_(TryOnSession.lease_until.is_(None), TryOnSession.lease_until <= func.now()),
+        )
         .order_by(TryOnSession.created_at)
         .limit(1)
         .with_for_update(skip_locked=True)
@@ -124,6 +182,20 @@ def claim(
         stage=None,
         progress=0.0,
     )
+
+
+def next_due_s(tx: Session, *, engines: Collection[str]) -> float | None:
+    """Seconds until a session that was put back may be claimed; None where none waits for that."""
+    due = func.min(TryOnSession.lease_until) - func.now()
+    seconds = tx.scalar(
+        select(func.extract("epoch", due)).where(
+            TryOnSession.status == Status.CREATED,
+            _live,
+            TryOnSession.engine.in_(engines),
+            TryOnSession.lease_until > func.now(),
+        )
+    )
+    return None if seconds is None else float(seconds)
 
 
 def renew(
@@ -155,19 +227,27 @@ def renew(
     return renewed.first() is not None
 
 
-def put_back(tx: Session, session_id: UUID, *, attempt: int) -> TryOnSession | None:
-    """Let a claimed session wait again, for another attempt."""
-    return move(
+def put_back(
+    tx: Session, session_id: UUID, *, attempt: int, wait_s: float = 0
+) -> TryOnSession | None:
+    """Let a claimed session wait again, for another attempt: at once, or not before `wait_s`.
+
+    `lease_until` holds that instant: it belongs to the last attempt, until the next one begins.
+    """
+    row = move(
         tx,
         session_id,
         Status.CREATED,
         only_attempt=attempt,
         claimed_by=None,
-        lease_until=None,
+        lease_until=func.now() + _seconds(wait_s) if wait_s else None,
         started_at=None,
         stage=None,
         progress=None,
     )
+    if row is not None:
+        notify(tx, News.CREATED, session_id)
+    return row
 
 
 def fail(
@@ -214,18 +294,43 @@ def complete(
     )
 
 
-def notify(tx: Session, kind: str, session_id: UUID) -> None:
+def notify(tx: Session, news: News, session_id: UUID) -> None:
     """Tell every process, once this transaction is committed."""
-    tx.execute(select(func.pg_notify(CHANNEL, f"{kind}:{session_id}")))
+    tx.execute(_NOTIFY, {"payload": f"{news}:{session_id}"})
+
+
+_NOTIFY = select(func.pg_notify(CHANNEL, bindparam("payload")))
 
 
 # --- reading --------------------------------------------------------------------------------
 
 
+def _position() -> ColumnElement[int | None]:
+    """See Seen.position. Looked for only where a session waits, and no further than the limit."""
+    other = aliased(TryOnSession)
+    ahead = (
+        select(literal(1))
+        .where(
+            other.status == Status.CREATED,
+            other.created_at < TryOnSession.created_at,
+            other.expires_at > func.now(),
+        )
+        .limit(POSITION_LIMIT)
+        .correlate(TryOnSession)
+        .subquery()
+    )
+    count = select(func.count()).select_from(ahead).scalar_subquery()
+    waits = TryOnSession.status == Status.CREATED
+    return case((waits, func.nullif(count, POSITION_LIMIT) + 1), else_=None)
+
+
+_SEEN = select(TryOnSession, func.now(), _position())
+# Made once: to build it takes longer than to run it, and it is every poll's.
+_SEEN_ONE = _SEEN.where(TryOnSession.id == bindparam("session_id"))
+
+
 def get_session(tx: Session, session_id: UUID) -> Seen | None:
-    found = tx.execute(
-        select(TryOnSession, func.now()).where(TryOnSession.id == session_id)
-    ).one_or_none()
+    found = tx.execute(_SEEN_ONE, {"session_id": session_id}).one_or_none()
     return None if found is None else Seen(*found)
 
 
@@ -238,8 +343,7 @@ def list_sessions(
 ) -> list[Seen]:
     """Live sessions of an owner, newest first, from the one after `before`."""
     query = (
-        select(TryOnSession, func.now())
-        .where(TryOnSession.user_token.in_(owners), _live)
+        _SEEN.where(TryOnSession.user_token.in_(owners), _live)
         .order_by(TryOnSession.created_at.desc(), TryOnSession.id.desc())
         .limit(limit)
     )
@@ -248,53 +352,6 @@ def list_sessions(
             tuple_(TryOnSession.created_at, TryOnSession.id) < tuple_(*map(literal, before))
         )
     return [Seen(*found) for found in tx.execute(query)]
-
-
-def queue_position(tx: Session, row: TryOnSession) -> int | None:
-    """1 for the next to be claimed; None for one that does not wait, or beyond POSITION_LIMIT."""
-    if row.status is not Status.CREATED:
-        return None
-    ahead = (
-        select(literal(1))
-        .where(
-            TryOnSession.status == Status.CREATED,
-            TryOnSession.created_at < row.created_at,
-            _live,
-        )
-        .limit(POSITION_LIMIT)
-        .subquery()
-    )
-    count = tx.scalar(select(func.count()).select_from(ahead)) or 0
-    return None if count >= POSITION_LIMIT else count + 1
-
-
-def queue_positions(tx: Session, rows: Collection[TryOnSession]) -> dict[UUID, int]:
-    """The positions of those that wait, in one query; one beyond POSITION_LIMIT is left out."""
-    waiting = [row.id for row in rows if row.status is Status.CREATED]
-    if not waiting:
-        return {}
-    # Ranked as `queue_position` counts: two of the same instant have the same place.
-    place = func.rank().over(order_by=TryOnSession.created_at)
-    first = (
-        select(TryOnSession.id, place.label("place"))
-        .where(TryOnSession.status == Status.CREATED, _live)
-        .order_by(TryOnSession.created_at)
-        .limit(POSITION_LIMIT)
-        .subquery()
-    )
-    found = tx.execute(select(first.c.id, first.c.place).where(first.c.id.in_(waiting)))
-    return dict(found.all())
-
-
-def waiting_at_least(tx: Session, limit: int) -> bool:
-    """Whether that many sessions wait; counts no further."""
-    waiting = (
-        select(literal(1))
-        .where(TryOnSession.status == Status.CREATED, _live)
-        .limit(limit)
-        .subquery()
-    )
-    return (tx.scalar(select(func.count()).select_from(waiting)) or 0) >= limit
 
 
 def queue(tx: Session) -> Queue:
@@ -379,12 +436,14 @@ def existing(tx: Session, session_ids: Collection[UUID]) -> set[UUID]:
     return set(tx.scalars(select(TryOnSession.id).where(TryOnSession.id.in_(session_ids))))
 
 
-def live_sessions(tx: Session, *, after: UUID | None, limit: int) -> list[Seen]:
-    """Live sessions of everybody, in the order of their ids."""
+def live_sessions(
+    tx: Session, *, after: UUID | None, limit: int
+) -> list[tuple[TryOnSession, datetime]]:
+    """Live sessions of everybody in the order of their ids, each with the database's clock."""
     query = select(TryOnSession, func.now()).where(_live).order_by(TryOnSession.id).limit(limit)
     if after is not None:
         query = query.where(TryOnSession.id > after)
-    return [Seen(*found) for found in tx.execute(query)]
+    return [(row, now) for row, now in tx.execute(query)]
 
 
 def _locked(tx: Session, session_ids: Collection[UUID]) -> list[UUID]:

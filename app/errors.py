@@ -24,8 +24,8 @@ class TryOnError(Exception):
     title = "Something went wrong on the server"
 
     def __init__(self, detail: str = "") -> None:
-        super().__init__(detail or self.title)
-        self.detail = detail or self.title
+        self.detail = detail or f"{self.title}."
+        super().__init__(self.detail)
 
     @property
     def notes(self) -> tuple[str, ...]:

@@ -26,7 +26,6 @@ from fastapi.openapi.docs import get_redoc_html, get_swagger_ui_html
 from fastapi.staticfiles import StaticFiles
 from starlette.concurrency import run_in_threadpool
 from starlette.middleware import Middleware
-from starlette.middleware.body_limit import RequestBodyLimitMiddleware
 from starlette.responses import FileResponse, HTMLResponse
 
 from app import __version__, logs, problems
@@ -99,9 +98,6 @@ def create_app(settings: Settings, runtime: Runtime | None = None) -> FastAPI:
             ),
             Middleware(ProcessEdge),
             Middleware(Limits, limiter=_limiter(settings), create_bytes=create_bytes),
-            # Counts what is sent without a Content-Length. FastAPI's own `max_body_size` would
-            # stand outermost, and answer in plain text in place of us.
-            Middleware(RequestBodyLimitMiddleware, max_body_size=create_bytes),
             Middleware(Lenient),
         ],
     )

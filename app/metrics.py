@@ -21,7 +21,8 @@ REQUEST_SECONDS = Histogram(
 )
 JOBS = Counter(
     "tryonai_jobs_total",
-    "Attempts by engine and outcome: completed, an error code, cancelled, released, late.",
+    "Attempts by engine and outcome: completed, an error code, unavailable, cancelled, released,"
+    " late.",
     ["engine", "outcome"],
     registry=REGISTRY,
 )

@@ -21,6 +21,7 @@ class TryOnSession(Base):
     *_image_url: storage keys.
     options: what was asked for: category, garment_photo_type, mode, seed, output_format,
         garment_id.
+    lease_until: how long the claim holds; while the session waits, before when it is not claimed.
     """
 
     __tablename__ = "tryon_sessions"

@@ -26,6 +26,7 @@ from app.errors import (
     RateLimited,
     RequestError,
     ServiceError,
+    SessionNotFound,
     StorageFull,
     TooManyParts,
     TryOnError,
@@ -41,6 +42,9 @@ log = structlog.get_logger(__name__)
 MEDIA_TYPE = "application/problem+json"
 SCHEMA = MappingProxyType({"$ref": "#/components/schemas/Problem"})
 _FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
+_FILES = ("person_image", "garment_image")
+_OF_FIELD = {"user_token": UserTokenInvalid}
+_FORMS = ("multipart/form-data", "application/x-www-form-urlencoded")
 
 
 def response(
@@ -101,7 +105,7 @@ def install(app: FastAPI) -> None:
 
     async def on_validation(request: Request, exc: Exception) -> Response:
         assert isinstance(exc, RequestValidationError)
-        error, errors = _of_validation(exc.errors())
+        error, errors = _of_validation(exc.errors(), sent=request.headers.get("content-type", ""))
         return response(error, request_id=_request_id(request), errors=errors)
 
     app.add_exception_handler(TryOnError, on_error)
@@ -124,7 +128,9 @@ def _request_id(request: Request) -> str:
 
 
 def _of_http(exc: HTTPException) -> TryOnError:
-    """What the framework itself refuses."""
+    """What the framework itself refuses, and what it takes for a broken form."""
+    if exc.__cause__ is not None and (meant := of_exception(exc.__cause__)) is not None:
+        return meant
     text = str(exc.detail)
     if exc.status_code == HTTPStatus.NOT_FOUND:
         return NotFound("There is nothing at this address; /api/docs lists what there is.")
@@ -141,17 +147,21 @@ def _of_http(exc: HTTPException) -> TryOnError:
     return MalformedRequest("The form could not be read; send well-formed multipart/form-data.")
 
 
-def _of_validation(found: Sequence[Any]) -> tuple[TryOnError, list[FieldError]]:
-    """The contract's code for what the fields' types refuse, and each field with its reason."""
+def _of_validation(found: Sequence[Any], *, sent: str) -> tuple[TryOnError, Sequence[FieldError]]:
+    """The contract's code for what the fields' types refuse, and each field with its reason.
+
+    sent: the body's media type.
+    """
+    if (place := next((one for one in found if one["loc"][0] == "path"), None)) is not None:
+        # What cannot be an id is no session's: it is not there, like every other unknown one.
+        return (SessionNotFound if _field(place) == "session_id" else NotFound)(), ()
+    if found[0]["loc"][0] == "body" and sent and not sent.startswith(_FORMS):
+        return UnsupportedMediaType("Send multipart/form-data."), ()
     errors = [FieldError(pointer=f"#/{_field(one)}", detail=_sentence(one)) for one in found]
     first, name = errors[0], _field(found[0])
     detail = f"{name}: {first.detail}"
-    kinds: dict[str, type[RequestError]] = {
-        "user_token": UserTokenInvalid,
-        "person_image": FileMissing,
-        "garment_image": FileMissing,
-    }
-    return kinds.get(name, ValidationFailed)(detail), errors
+    kind = FileMissing if name in _FILES else _OF_FIELD.get(name, ValidationFailed)
+    return kind(detail), errors
 
 
 def _field(error: Any) -> str:
@@ -168,6 +178,8 @@ def _sentence(error: Any) -> str:
         return "This field is required."
     if kind == "extra_forbidden":
         return "There is no such field."
+    if _field(error) in _FILES:
+        return "Send a file here, not text."
     message = str(error["msg"])
     return message if message.endswith(".") else f"{message}."
 

@@ -9,7 +9,9 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 
 import structlog
+from anyio import CapacityLimiter
 
+from app import crud
 from app.config import Settings
 from app.database import Db, engine_of, migrate, open_db, open_reads
 from app.engines import EngineInfo, EngineSpec, find
@@ -18,7 +20,8 @@ from app.postgres import EmbeddedPostgres
 from app.services.cleanup import Scheduler
 from app.services.events import Events
 from app.services.images import ImageLimits
-from app.services.queue import CREATED, ERASED, Bell, InProcessQueue, Queue
+from app.services.queue import Bell, Queue
+from app.services.sessions import Door
 from app.services.storage import LocalStorage, Storage
 from app.services.worker import Worker, WorkerLimits
 from app.signing import Keyring
@@ -28,6 +31,9 @@ log = structlog.get_logger(__name__)
 # SIGTERM finishes or releases within 15 s; the rest is for answers under way and the database.
 WORKER_GRACE_S = 10.0
 RECOVER_EVERY_S = 10.0
+
+# Creates at once: decoding is bound by the cores, and by a lock for large pictures.
+UPLOAD_THREADS = 4
 
 
 @dataclass(frozen=True)
@@ -54,6 +60,8 @@ class Runtime:
     engines: dict[str, OfferedEngine]
     queue: Queue
     bell: Bell
+    door: Door
+    upload_threads: CapacityLimiter
     worker: Worker | None = None
     events: Events | None = None
     _migrated: bool = False
@@ -139,7 +147,9 @@ def open_runtime(settings: Settings) -> Iterator[Runtime]:
             reads=reads,
             storage=LocalStorage(settings.storage_folder),
             engines=offered_engines(settings),
-            queue=InProcessQueue(reads, bell),
+            queue=bell,
+            door=Door(settings.queue_limit),
+            upload_threads=CapacityLimiter(UPLOAD_THREADS),
             bell=bell,
         )
 
@@ -157,7 +167,9 @@ def serving(settings: Settings, *, concurrency: int) -> Iterator[Runtime]:
         except DatabaseUnavailable as exc:
             log.warning("database.away", reason=exc.detail, notes=exc.notes)
         if concurrency:
-            runtime.worker = _worker(runtime, concurrency)
+            leases = open_db(runtime.url, pool_size=1)
+            stack.callback(engine_of(leases).dispose)
+            runtime.worker = _worker(runtime, concurrency, leases)
         runtime.events = _events(runtime)
         runtime.events.start()
         stack.callback(runtime.events.stop)
@@ -180,13 +192,14 @@ def _engine_options(name: str, settings: Settings) -> dict[str, object]:
     return {}
 
 
-def _worker(runtime: Runtime, concurrency: int) -> Worker:
+def _worker(runtime: Runtime, concurrency: int, leases: Db) -> Worker:
     settings = runtime.settings
     return Worker(
         runtime.db,
         runtime.storage,
         runtime.bell,
         {name: offered.spec for name, offered in runtime.engines.items()},
+        leases=leases,
         default_engine=runtime.default_engine,
         limits=WorkerLimits(
             concurrency=concurrency,
@@ -202,8 +215,8 @@ def _events(runtime: Runtime) -> Events:
     events = Events(runtime.url, present=runtime.worker is not None, revive=runtime.prepare)
     events.on_return(runtime.prepare)
     if runtime.worker is not None:
-        events.on(CREATED, lambda _: runtime.bell.ring())
-        events.on(ERASED, runtime.worker.cancel)
+        events.on(crud.News.CREATED, runtime.bell.notify)
+        events.on(crud.News.ERASED, runtime.worker.cancel)
         events.on_return(runtime.bell.ring)
     return events
 

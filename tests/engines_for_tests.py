@@ -34,6 +34,8 @@ class Acts:
         if request.category == "auto":
             return result
         instead = getattr(self, request.category)(context)
+        if isinstance(instead, TryOnResult):
+            return instead
         return result if instead is None else TryOnResult(instead, seed=0)
 
     def print_and_read(self, context: RunContext) -> None:
@@ -75,13 +77,42 @@ class Acts:
     def refuse(self, context: RunContext) -> None:
         raise EngineError("no_person", "Nobody is there.", log="0 found", retryable=True, stage="x")
 
+    def overdo(self, context: RunContext) -> TryOnResult:
+        import numpy as np  # noqa: PLC0415
+
+        for fraction in (1.0000001, -0.1, float("nan"), np.float32(0.5)):
+            context.progress("s" * 100 + "\0", float(fraction))
+        return TryOnResult(
+            np.zeros((4, 4, 3), np.uint8),
+            seed=0,
+            quality=float("nan"),
+            warnings=(Caution("c\0" * 100, "a\0b\ud800" + "c" * 10_000),) * 100,
+        )
+
+    def boast(self, context: RunContext) -> TryOnResult:
+        import numpy as np  # noqa: PLC0415
+
+        return TryOnResult(np.zeros((4, 4, 3), np.uint8), seed=0, quality=1.01)
+
+    def refuse_at_length(self, context: RunContext) -> None:
+        raise EngineError("no_person", "No\0body" * 1000, log="\ud800", stage="\0" + "x" * 100)
+
+    def warn_in_words(self, context: RunContext) -> TryOnResult:
+        import numpy as np  # noqa: PLC0415
+
+        return TryOnResult(np.zeros((4, 4, 3), np.uint8), seed=0, warnings=("words",))  # type: ignore[arg-type]
+
+    def tell_environment(self, context: RunContext) -> None:
+        for name in os.environ:
+            context.progress(name, None)
+
     def leave_files(self, context: RunContext) -> None:
         assert not list(context.scratch.iterdir())
         (context.scratch / "photo").write_bytes(b"a face")
         folder = Path(tempfile.mkdtemp())
         assert folder.parent == context.scratch
         (folder / "photo").write_bytes(b"a face")
-        context.progress(str(context.scratch), None)
+        context.progress("left files", None)
 
     def leave_files_and_hang(self, context: RunContext) -> None:
         self.leave_files(context)

@@ -77,7 +77,7 @@ class TryOnRequest:
 class RunContext:
     """What a run may use of its surroundings.
 
-    progress: tells the stage and, where known, the fraction done, 0–1.
+    progress: tells the stage, in at most 64 characters, and, where known, the fraction done, 0–1.
     check: raises RunCancelled or EngineError(engine_timeout); call it between stages.
     deadline: on time.monotonic(); the process is ended soon after it.
     scratch: an empty folder, removed after the run.

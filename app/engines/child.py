@@ -7,6 +7,7 @@ from the server ends, for whatever reason, so does this process, in the middle o
 from __future__ import annotations
 
 import faulthandler
+import math
 import os
 import shutil
 import signal
@@ -22,7 +23,7 @@ from pathlib import Path
 from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any, BinaryIO, NoReturn, cast
 
-from app.engines import Engine, EngineSpec, RunContext, TryOnRequest, TryOnResult
+from app.engines import Caution, Engine, EngineSpec, RunContext, TryOnRequest, TryOnResult
 from app.engines import frames as say
 from app.errors import EngineError, FailureCode, RunCancelled, TryOnError
 
@@ -31,6 +32,12 @@ if TYPE_CHECKING:
 
 _WATCHDOG_S = 5.0
 """After the deadline. The server kills a late run long before this; see `_watchdog`."""
+
+# What an engine says ends up in rows and logs: as much as the row's column takes, and a screenful.
+_STAGE_CHARACTERS = 64
+_TEXT_CHARACTERS = 500
+_LOG_CHARACTERS = 4000
+_CAUTIONS = 20
 
 _ENCODERS: dict[say.OutputFormat, dict[str, Any]] = {
     # Full chroma: fine red and blue prints are what a garment's picture is looked at for.
@@ -43,12 +50,12 @@ _ENCODERS: dict[say.OutputFormat, dict[str, Any]] = {
 def main() -> None:
     inbox, outbox = _take_pipes()
     _settle()
-    server = _Server(inbox, outbox)
-    spec = say.read(inbox)
-    if not isinstance(spec, EngineSpec):
+    hello = say.read(inbox)
+    if not isinstance(hello, say.Hello):
         return
+    server = _Server(inbox, outbox, hello)
     threading.Thread(target=server.listen, daemon=True).start()
-    engine = _load(spec, server)
+    engine = _load(hello.spec, server)
     while engine is not None:
         server.tell(_answer(engine, server.next_run(), server))
 
@@ -56,11 +63,12 @@ def main() -> None:
 class _Server:
     """The server, as seen from here. `cancelled` is about the run in hand."""
 
-    def __init__(self, inbox: BinaryIO, outbox: BinaryIO) -> None:
+    def __init__(self, inbox: BinaryIO, outbox: BinaryIO, hello: say.Hello) -> None:
         self._inbox, self._outbox = inbox, outbox
+        self._folder = hello.folder
+        self.scratch = hello.scratch
         self._lock = threading.Lock()  # engines report progress from their own threads
         self._runs: SimpleQueue[say.Run] = SimpleQueue()
-        self._scratch: str | None = None
         self.cancelled = threading.Event()
 
     def tell(self, frame: say.FromChild) -> None:
@@ -82,10 +90,9 @@ class _Server:
                     # Here and not where the run begins: a Cancel for the last run may have come
                     # after its end, one for this run may come before its beginning.
                     self.cancelled.clear()
-                    self._scratch = frame.scratch
                     self._runs.put(frame)
             del frame  # a waiting thread holds no picture
-        _end(self._scratch)
+        _end(self._folder)
 
 
 def _take_pipes() -> tuple[BinaryIO, BinaryIO]:
@@ -121,10 +128,9 @@ def _settle() -> None:
             Path("/proc/self/oom_score_adj").write_text("500")
 
 
-def _end(scratch: str | None) -> NoReturn:
+def _end(folder: str) -> NoReturn:
     """End this process and all that the engine started, at once, with the photos of the run."""
-    if scratch is not None:
-        shutil.rmtree(scratch, ignore_errors=True)
+    shutil.rmtree(folder, ignore_errors=True)
     if sys.platform != "win32" and os.getpgrp() == os.getpid():
         os.killpg(0, signal.SIGKILL)
     os._exit(0)
@@ -135,7 +141,7 @@ def _load(spec: EngineSpec, server: _Server) -> Engine | None:
         engine = spec.make()
         engine.load()
     except TryOnError as exc:
-        server.tell(say.CannotLoad(exc.detail))
+        server.tell(say.CannotLoad(_text(exc.detail)))
         return None
     except (Exception, SystemExit) as exc:  # noqa: BLE001 - a process edge
         traceback.print_exc()  # whole: there is no photo yet that it could show
@@ -149,12 +155,18 @@ def _load(spec: EngineSpec, server: _Server) -> Engine | None:
 
 def _answer(engine: Engine, order: say.Run, server: _Server) -> say.FromChild:
     try:
-        with _watchdog(order.timeout_s + _WATCHDOG_S), _temporary_files_in(order.scratch):
+        with _watchdog(order.timeout_s + _WATCHDOG_S), _temporary_files_in(server.scratch):
             return _run(engine, order, server)
     except RunCancelled:
         return say.Cancelled()
     except EngineError as exc:
-        return say.Failed(exc.failure, exc.detail, exc.log, exc.retryable, exc.stage)
+        return say.Failed(
+            exc.failure,
+            _text(exc.detail),
+            _text(exc.log, _LOG_CHARACTERS),
+            bool(exc.retryable),
+            None if exc.stage is None else _text(exc.stage, _STAGE_CHARACTERS),
+        )
     except MemoryError as exc:
         return say.Failed(FailureCode.ENGINE_OUT_OF_MEMORY, log=_frames(exc), broken=True)
     except (Exception, SystemExit) as exc:  # noqa: BLE001 - a process edge
@@ -173,7 +185,7 @@ def _run(engine: Engine, order: say.Run, server: _Server) -> say.Output:
     begun = time.perf_counter()
     request = _decode(order.job)
     decoded = time.perf_counter()
-    context = RunContext(_progress_to(server), check, deadline, Path(order.scratch))
+    context = RunContext(_progress_to(server), check, deadline, Path(server.scratch))
     result = engine.run(request, context)
     made = time.perf_counter()
     data, width, height = _encode(result, order.job.output_format)
@@ -182,13 +194,16 @@ def _run(engine: Engine, order: say.Run, server: _Server) -> say.Output:
         width,
         height,
         seed=int(result.seed),
-        quality=None if result.quality is None else float(result.quality),
+        quality=_part(result.quality),
         timings_s={
             "decode": decoded - begun,
-            **{str(stage): float(seconds) for stage, seconds in result.timings_s.items()},
+            **{_text(stage): float(seconds) for stage, seconds in result.timings_s.items()},
             "encode": time.perf_counter() - made,
         },
-        cautions=tuple(result.warnings),
+        cautions=tuple(
+            Caution(_text(one.code, _STAGE_CHARACTERS), _text(one.message))
+            for one in result.warnings[:_CAUTIONS]
+        ),
     )
 
 
@@ -198,12 +213,25 @@ def _progress_to(server: _Server) -> Callable[[str, float | None], None]:
 
     def progress(stage: str, fraction: float | None = None) -> None:
         nonlocal last
-        now = (str(stage), None if fraction is None else round(100 * fraction))
+        name, part = _text(stage, _STAGE_CHARACTERS), _part(fraction)
+        now = (name, None if part is None else round(100 * part))
         if now != last:
             last = now
-            server.tell(say.Progress(now[0], None if fraction is None else float(fraction)))
+            server.tell(say.Progress(name, part))
 
     return progress
+
+
+def _text(said: object, most: int = _TEXT_CHARACTERS) -> str:
+    """What PostgreSQL can store: no NUL, no half of a surrogate pair, and not without end."""
+    return str(said).replace("\0", "").encode("utf-8", "replace").decode()[:most]
+
+
+def _part(said: float | None) -> float | None:
+    """A fraction, 0–1; None where none was given, NaN included."""
+    if said is None or math.isnan(said):
+        return None
+    return min(1.0, max(0.0, float(said)))
 
 
 def _decode(job: say.Job) -> TryOnRequest:

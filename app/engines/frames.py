@@ -45,10 +45,18 @@ class Output:
 
 
 @dataclass(frozen=True)
+class Hello:
+    """The first frame. folder: removed when we are gone; scratch: the part of it for the engine."""
+
+    spec: EngineSpec
+    folder: str
+    scratch: str
+
+
+@dataclass(frozen=True)
 class Run:
     job: Job
     timeout_s: float
-    scratch: str
 
 
 @dataclass(frozen=True)
@@ -94,7 +102,7 @@ class Gone:
     """Said by nobody: the pipe from the child has ended."""
 
 
-ToChild: TypeAlias = EngineSpec | Run | Cancel
+ToChild: TypeAlias = Hello | Run | Cancel
 FromChild: TypeAlias = Ready | CannotLoad | Progress | Output | Cancelled | Failed | Gone
 
 _LENGTH = struct.Struct("!Q")

@@ -12,7 +12,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -27,6 +26,7 @@ import psutil
 from app.engines import EngineSpec
 from app.engines import frames as say
 from app.engines.frames import Job, Output
+from app.engines.scratch import ScratchFolder
 from app.errors import EngineError, EngineUnavailable, FailureCode, RunCancelled
 
 __all__ = ["EngineProcess", "Job", "Output"]
@@ -39,6 +39,9 @@ GRACE_S = 0.5
 
 LOAD_TIMEOUT_S = 300.0
 """Several gigabytes of weights from a slow disk take minutes; more is a hang."""
+
+# Settings, and libpq's, of which an engine has no need, nor what it imports or starts.
+_SECRETS = frozenset({"SECRET_KEY", "DATABASE_URL", "METRICS_TOKEN", "PGPASSWORD"})
 
 _ROOT = Path(__file__).resolve().parents[2]
 
@@ -85,15 +88,12 @@ class EngineProcess:
         cancelled: once set, the run ends within about a second.
 
         Raises EngineError: the engine's own, or engine_timeout, engine_out_of_memory, engine_error
-        where the process ended by itself. Raises RunCancelled.
+        where the process ended by itself. Raises EngineUnavailable when the engine could not be
+        loaded, and RunCancelled.
         """
         with self._its_turn(cancelled):
-            try:
-                child = self._warm(cancelled)
-            except EngineUnavailable as exc:
-                log = f"the engine could not be loaded: {exc.detail}"
-                raise EngineError(FailureCode.ENGINE_ERROR, log=log, retryable=True) from exc
-            order = say.Run(job, timeout_s, str(child.scratch))
+            child = self._warm(cancelled)
+            order = say.Run(job, timeout_s)
             try:
                 answer = self._follow(child, order, on_progress, cancelled)
             except BaseException:
@@ -243,17 +243,15 @@ class _Child:
         self._to_say: SimpleQueue[bytes | None] = SimpleQueue()
         self._ending = threading.Lock()
         self._over = False
-        self.tell(spec)
         # Ours and not the child's, so that it goes even when the child is killed. One for all runs,
         # because making and removing a folder on a busy disk takes milliseconds.
-        self._folder = tempfile.TemporaryDirectory(
-            prefix="tryonai-engine-", ignore_cleanup_errors=True
-        )
-        self.scratch = Path(self._folder.name)
+        self._folder = ScratchFolder()
+        self.scratch = self._folder.path
         try:
+            self.tell(say.Hello(spec, str(self._folder.root), str(self.scratch)))
             self._process = _spawn()
-        except EngineUnavailable:
-            self._folder.cleanup()
+        except BaseException:
+            self._folder.remove()
             raise
         self._root = psutil.Process(self._process.pid)
         self._family: list[psutil.Process] = []
@@ -306,7 +304,7 @@ class _Child:
                 self._over = True
                 self._kill()
                 self._to_say.put(None)
-                self._folder.cleanup()
+                self._folder.remove()
         for thread in self._threads:
             if thread is not threading.current_thread():
                 thread.join(timeout=1)
@@ -367,6 +365,8 @@ class _Child:
 
 def _spawn() -> subprocess.Popen[bytes]:
     """Start the program. Its place in a session of its own keeps the terminal's Ctrl-C from it."""
+    # In any case of letters, as settings are read.
+    kept = {name: value for name, value in os.environ.items() if name.upper() not in _SECRETS}
     path = os.pathsep.join(filter(None, [str(_ROOT), os.environ.get("PYTHONPATH")]))
     apart: dict[str, Any] = {"start_new_session": True}
     if sys.platform == "win32":  # never run there
@@ -377,7 +377,7 @@ def _spawn() -> subprocess.Popen[bytes]:
             [sys.executable, "-P", "-m", "app.engines.child"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            env={**os.environ, "PYTHONPATH": path},
+            env={**kept, "PYTHONPATH": path},
             **apart,
         )
     except OSError as exc:

@@ -6,6 +6,7 @@ import asyncio
 from contextlib import suppress
 
 from starlette.datastructures import Headers, MutableHeaders
+from starlette.middleware.body_limit import RequestBodyLimitMiddleware
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app import problems
@@ -13,7 +14,8 @@ from app.errors import BodyTooLarge, MalformedRequest, RateLimited, TryOnError
 from app.services.ratelimit import RateLimiter, Verdict, client_key
 
 SESSIONS = "/api/tryon/sessions"
-_UNCOUNTED = ("/api/health", "/api/docs/")
+_UNCOUNTED = ("/api/health", "/api/health/live", "/api/health/ready")
+_DOCS_FILES = "/api/docs/assets/"
 
 # A call that creates nothing needs no body; some clients send a few bytes all the same.
 OTHER_BODY_BYTES = 64 * 1024
@@ -30,6 +32,9 @@ class Limits:
         self._app = app
         self._limiter = limiter
         self._create_bytes = create_bytes
+        # Counts what comes without a Content-Length. FastAPI's own `max_body_size` would stand
+        # outermost, and answer in plain text in place of us.
+        self._counting = RequestBodyLimitMiddleware(app, max_body_size=create_bytes)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -45,7 +50,8 @@ class Limits:
             await send(message)
 
         if refusal is None:
-            await self._app(scope, receive, send_with_policy)
+            app = self._counting if creates else self._app
+            await app(scope, receive, send_with_policy)
             return
         answer = problems.response(
             refusal,
@@ -59,7 +65,8 @@ class Limits:
         counted = (
             scope["method"] != "OPTIONS"
             and path.startswith("/api/")
-            and not path.startswith(_UNCOUNTED)
+            and path.rstrip("/") not in _UNCOUNTED
+            and not path.startswith(_DOCS_FILES)
         )
         if self._limiter is None or not counted:
             return None

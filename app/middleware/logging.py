@@ -35,7 +35,7 @@ class RequestLogging:
         sent_id = headers.get("x-request-id", "")
         request_id = sent_id if _SANE_ID.match(sent_id) else uuid4().hex
         peer = scope["client"][0] if scope.get("client") else ""
-        address = self._clients.of(peer, headers.get("x-forwarded-for"))
+        address = self._clients.of(peer, ", ".join(headers.getlist("x-forwarded-for")))
         scope.setdefault("state", {}).update(request_id=request_id, client=address)
         keyring: Keyring = scope["app"].state.runtime.keyring
         structlog.contextvars.clear_contextvars()

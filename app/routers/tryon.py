@@ -5,19 +5,21 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator
 from dataclasses import replace
-from datetime import UTC, datetime
+from functools import partial
 from typing import Annotated, BinaryIO, Literal
 from uuid import UUID
 
+from anyio import to_thread
 from fastapi import APIRouter, BackgroundTasks, Form, Header, Query, Response, Security, UploadFile
 from fastapi.responses import StreamingResponse
 from fastapi.security import APIKeyQuery
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from app import errors
+from app.crud import Seen
 from app.deps import TOKEN_PATTERN, Owners, OwnersOrNone, Rt
 from app.engines import Category, Mode, PhotoType
-from app.errors import EngineUnavailable, EngineUnknown, UserTokenRequired
+from app.errors import EngineUnavailable, EngineUnknown
 from app.problems import documented
 from app.runtime import Runtime
 from app.schemas import SessionList, SessionOut
@@ -94,14 +96,13 @@ class CreateForm(BaseModel):
         errors.StorageFull,
     ),
 )
-def create(form: Annotated[CreateForm, Form()], rt: Rt, later: BackgroundTasks) -> Response:
+async def create(form: Annotated[CreateForm, Form()], rt: Rt, later: BackgroundTasks) -> Response:
     """Take the pictures and answer at once; a worker makes the picture. Then poll `Location`."""
-    submission = _read_form(form, rt)
-    seen, position = sessions.submit(rt.db, rt.storage, submission, retention=rt.retention)
+    # With threads of their own: uploads that wait for each other must not keep polls waiting.
+    seen = await to_thread.run_sync(_take, form, rt, limiter=rt.upload_threads)
     later.add_task(rt.queue.notify, seen.row.id)
-    body = sessions.present(seen, rt.keyring, queue_position=position)
     return Response(
-        body.model_dump_json(),
+        sessions.present(seen, rt.keyring).model_dump_json(),
         status_code=201,
         media_type="application/json",
         headers={
@@ -110,6 +111,12 @@ def create(form: Annotated[CreateForm, Form()], rt: Rt, later: BackgroundTasks) 
             "Cache-Control": "no-store",
         },
     )
+
+
+def _take(form: CreateForm, rt: Runtime) -> Seen:
+    rt.door.check()
+    submission = _read_form(form, rt)
+    return sessions.submit(rt.db, rt.storage, submission, retention=rt.retention, door=rt.door)
 
 
 Cursor = Annotated[
@@ -138,10 +145,7 @@ def list_mine(
     """My sessions, newest first."""
     page = sessions.page(rt.reads, owners=owners, limit=limit, cursor=cursor)
     response.headers["Cache-Control"] = "no-store"
-    items = [
-        sessions.present(seen, rt.keyring, queue_position=page.positions.get(seen.row.id))
-        for seen in page.items
-    ]
+    items = [sessions.present(seen, rt.keyring) for seen in page.items]
     return SessionList(items=items, next_cursor=page.cursor)
 
 
@@ -154,7 +158,6 @@ def list_mine(
             errors.UserTokenRequired,
             errors.SessionNotFound,
             errors.SessionExpired,
-            errors.ValidationFailed,
             errors.RateLimited,
             errors.DatabaseUnavailable,
         ),
@@ -167,8 +170,8 @@ def read_one(
     if_none_match: Annotated[str | None, Header()] = None,
 ) -> Response:
     """Return one session; poll it until its status is final."""
-    seen, position = sessions.find_with_position(rt.reads, session_id, owners=owners)
-    body = sessions.present(seen, rt.keyring, queue_position=position).model_dump_json().encode()
+    seen = sessions.find(rt.reads, session_id, owners=owners)
+    body = sessions.present(seen, rt.keyring).model_dump_json().encode()
     etag = f'"{hashlib.sha256(body).hexdigest()[:32]}"'
     headers = {"ETag": etag, "Cache-Control": "private, no-cache"}
     if if_none_match is not None and _matches(if_none_match, etag):
@@ -181,7 +184,7 @@ def read_one(
     status_code=204,
     responses=documented(
         errors.UserTokenRequired,
-        errors.ValidationFailed,
+        errors.SessionNotFound,
         errors.RateLimited,
         errors.DatabaseUnavailable,
     ),
@@ -189,7 +192,8 @@ def read_one(
 def erase_one(session_id: UUID, rt: Rt, owners: Owners) -> Response:
     """Erase a session in any state: row and pictures; a running job is cancelled.
 
-    One that is gone already, unknown or another's is answered the same, without effect.
+    One that is gone already, unknown or another's is answered the same, without effect; what
+    cannot be an id is 404.
     """
     sessions.erase_one(rt.db, rt.storage, session_id, owners=owners)
     return Response(status_code=204)
@@ -254,9 +258,10 @@ def read_picture(
     signature: Signature = None,
 ) -> Response:
     """The picture's bytes, for the owner's token or for the signed address of the session."""
-    if owners is None:
-        _check_signature(rt, session_id, picture, expires=expires, signature=signature or "")
-    seen = sessions.find(rt.reads, session_id, owners=owners)
+    signed = partial(
+        rt.keyring.verify_url, session_id, picture, expires=expires, signature=signature or ""
+    )
+    seen = sessions.find(rt.reads, session_id, owners=owners, signed=lambda now: signed(now=now))
     reader, size, media_type = sessions.open_picture(rt.storage, seen.row, picture)
     suffix = media_type.partition("/")[2].replace("jpeg", "jpg")
     return PictureResponse(
@@ -279,13 +284,14 @@ def _read_form(form: CreateForm, rt: Runtime) -> Submission:
         raise EngineUnknown(
             f"engine: use one of {', '.join(rt.engines)}, or leave it out.", pointer="engine"
         )
-    trouble = rt.worker.engine_trouble.get(name) if rt.worker else None
-    if trouble is not None:
-        raise EngineUnavailable(f'The engine "{name}" is not available: {trouble}')
+    if rt.worker is not None and name in rt.worker.engine_trouble:
+        # Not why: that may name paths, and is the operator's to know.
+        raise EngineUnavailable(
+            f'The engine "{name}" is not available at the moment. Use another, or try again later.'
+        )
     garment_id = sessions.choose_garment(
         form.garment_id, own_picture=form.garment_image is not None
     )
-    sessions.check_room(rt.reads, queue_limit=rt.settings.queue_limit)
     limits = replace(rt.image_limits, min_side=engine.info.min_side)
     person = images.load(form.person_image.file, field="person_image", limits=limits)
     garment = None
@@ -303,18 +309,6 @@ def _read_form(form: CreateForm, rt: Runtime) -> Submission:
         output_format=form.output_format,
         seed=form.seed,
     )
-
-
-def _check_signature(
-    rt: Runtime, session_id: UUID, picture: PictureName, *, expires: str, signature: str
-) -> None:
-    valid = rt.keyring.verify_url(
-        session_id, picture, expires=expires, signature=signature, now=datetime.now(UTC)
-    )
-    if not valid:
-        raise UserTokenRequired(
-            "Send the header X-User-Token, or read the session again for a fresh address."
-        )
 
 
 def _matches(if_none_match: str, etag: str) -> bool:

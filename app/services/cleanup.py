@@ -248,7 +248,7 @@ def _examine_rows(
             page = crud.live_sessions(tx, after=after, limit=erasure.BATCH)
         if not page:
             break
-        after = page[-1].row.id
+        after = page[-1][0].id
         for row, now in page:
             if stopped():
                 break

@@ -9,7 +9,6 @@ import structlog
 
 from app import crud
 from app.database import Db
-from app.services.queue import ERASED
 from app.services.storage import Storage
 
 log = structlog.get_logger(__name__)
@@ -35,7 +34,7 @@ def erase(
     with db.begin() as tx:
         found = crud.expire(tx, session_ids)
         for session_id in found:
-            crud.notify(tx, ERASED, session_id)
+            crud.notify(tx, crud.News.ERASED, session_id)
     if not found:
         return 0
     files = 0

@@ -53,6 +53,25 @@ its heaps, one heap a thread, and hands little back: six threads with one 25-meg
 one after the other, came to 468 MB. Blocks over 32 MB always go straight back: 282 MB. For the
 whole process, as PILLOW_BLOCK_SIZE would be."""
 
+
+def _give_memory_back() -> None:
+    """Tell glibc to return what large buffers took; other systems do so by themselves.
+
+    It would raise both thresholds to 32 MB after the first large buffer, and keep a heap a thread:
+    after waves of six uploads of 10 MB a server stood 350 MB above its idle size.
+    """
+    try:
+        mallopt = ctypes.CDLL(None).mallopt
+    except (AttributeError, OSError, TypeError):
+        return
+    trim_threshold, mmap_threshold, arena_max = -1, -3, -8  # malloc.h
+    mallopt(mmap_threshold, 4 * 1024 * 1024)  # above what a light picture needs
+    mallopt(trim_threshold, 4 * 1024 * 1024)
+    mallopt(arena_max, 2)
+
+
+_give_memory_back()
+
 _ONE_HEAVY = threading.Lock()
 _FEW_LIGHT = threading.BoundedSemaphore(os.cpu_count() or 1)
 """At most one heavy picture is in memory, and a light one a core.

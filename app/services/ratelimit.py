@@ -63,15 +63,23 @@ def client_key(address: str) -> str:
     return str(ip)
 
 
+def _without_port(hop: str) -> str:
+    """Some gateways write the port too: `203.0.113.9:5501`, `[2001:db8::1]:5501`."""
+    if hop.startswith("["):
+        return hop[1:].partition("]")[0]
+    address, colon, _ = hop.partition(":")
+    return address if colon and hop.count(":") == 1 else hop
+
+
 class ClientAddress:
     """Tells whose call it is: the peer, or the nearest hop that no trusted proxy vouches for."""
 
     def __init__(self, trusted_proxies: tuple[str, ...]) -> None:
         self._trusted = tuple(ipaddress.ip_network(one, strict=False) for one in trusted_proxies)
 
-    def of(self, peer: str, forwarded_for: str | None) -> str:
-        """peer: who holds the connection. forwarded_for: the whole `X-Forwarded-For`, or None."""
-        hops = [hop.strip() for hop in (forwarded_for or "").split(",") if hop.strip()]
+    def of(self, peer: str, forwarded_for: str) -> str:
+        """peer: who holds the connection. forwarded_for: every `X-Forwarded-For`, joined."""
+        hops = [_without_port(hop.strip()) for hop in forwarded_for.split(",") if hop.strip()]
         address = peer
         while hops and self._is_trusted(address):
             address = hops.pop()

@@ -5,7 +5,8 @@ from __future__ import annotations
 import base64
 import binascii
 import secrets
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import BinaryIO, Literal
@@ -22,6 +23,7 @@ from app.errors import (
     QueueFull,
     SessionExpired,
     SessionNotFound,
+    UserTokenRequired,
     ValidationFailed,
 )
 from app.models import TryOnSession
@@ -58,20 +60,34 @@ class Submission:
 class Page:
     """Sessions of an owner, newest first.
 
-    positions: the place in the queue of each that waits. cursor: where the next page begins.
+    cursor: where the next page begins, or None.
     """
 
     items: list[crud.Seen]
-    positions: dict[UUID, int]
     cursor: str | None
 
 
-def check_room(reads: Db, *, queue_limit: int) -> None:
-    """Raises QueueFull when as many wait as may; to be asked before anything is decoded."""
-    with reads() as tx:
-        full = crud.waiting_at_least(tx, queue_limit)
-    if full:
-        raise QueueFull(f"{queue_limit} sessions wait already. Try again in half a minute.")
+class Door:
+    """Remembers for a second that the queue is full.
+
+    How many wait is known for certain only when a row is made, and by then pictures were decoded;
+    under a flood that is done once a second, and not for each that is refused.
+    """
+
+    def __init__(self, queue_limit: int) -> None:
+        self.queue_limit = queue_limit
+        self._shut_until = 0.0
+
+    def check(self) -> None:
+        """Raises QueueFull."""
+        if time.monotonic() < self._shut_until:
+            raise self.refusal()
+
+    def shut(self) -> None:
+        self._shut_until = time.monotonic() + 1.0
+
+    def refusal(self) -> QueueFull:
+        return QueueFull(f"{self.queue_limit} sessions wait already. Try again in half a minute.")
 
 
 def choose_garment(garment_id: str | None, *, own_picture: bool) -> str | None:
@@ -96,61 +112,77 @@ def choose_garment(garment_id: str | None, *, own_picture: bool) -> str | None:
 
 
 def submit(
-    db: Db, storage: Storage, submission: Submission, *, retention: timedelta
-) -> tuple[crud.Seen, int | None]:
+    db: Db,
+    storage: Storage,
+    submission: Submission,
+    *,
+    retention: timedelta,
+    door: Door,
+) -> crud.Seen:
     """Store the pictures, then the row; when this returns, both are durable.
 
-    Returns the session as it was written, and its place in the queue.
-
     Whatever fails, nothing is left behind: the files go again, and the row if there is one.
+    Raises QueueFull when as many wait already as may.
     """
     session_id = uuid4()
     input_key = f"{erasure.INPUTS}/{session_id}/person.jpg"
     garment_key = f"{erasure.INPUTS}/{session_id}/garment.jpg" if submission.garment else None
+    new = crud.NewSession(
+        id=session_id,
+        owner=submission.owner,
+        engine=submission.engine,
+        options=_options(submission),
+        input_key=input_key,
+        garment_key=garment_key,
+        retention=retention,
+    )
     committing = False
     try:
         storage.put(input_key, submission.person.data)
         if submission.garment and garment_key:
             storage.put(garment_key, submission.garment.data)
         with db.begin() as tx:
-            row = crud.add_session(
-                tx,
-                crud.NewSession(
-                    id=session_id,
-                    owner=submission.owner,
-                    engine=submission.engine,
-                    options=_options(submission),
-                    input_key=input_key,
-                    garment_key=garment_key,
-                    retention=retention,
-                ),
-            )
-            position = crud.queue_position(tx, row)
+            seen, waiting = crud.add_session(tx, new, count_to=door.queue_limit)
+            if waiting >= door.queue_limit:
+                door.shut()
+                raise door.refusal()
             committing = True
     except BaseException:
         _undo(db, storage, session_id, committing=committing)
         raise
     log.info("session.created", session_id=str(session_id), engine=submission.engine)
-    return crud.Seen(row, now=row.created_at), position
+    return seen
 
 
-def find(reads: Db, session_id: UUID, *, owners: Sequence[str] | None) -> crud.Seen:
-    """A live session of this owner; `owners=None` where a signature has proved the right already.
+def find(
+    reads: Db,
+    session_id: UUID,
+    *,
+    owners: Sequence[str] | None,
+    signed: Callable[[datetime], bool] = lambda _: False,
+) -> crud.Seen:
+    """A live session, for its owner or for who holds a signature.
 
-    Another's session is answered exactly like one that does not exist.
+    owners: None where no token was sent.
+    signed: whether a signature holds at that moment of the database, whose clock has made it.
+
+    Another's session is answered exactly like one that does not exist. Raises UserTokenRequired
+    where neither proves anything.
     """
     with reads() as tx:
         seen = crud.get_session(tx, session_id)
-    return _checked(seen, owners)
-
-
-def find_with_position(
-    reads: Db, session_id: UUID, *, owners: Sequence[str]
-) -> tuple[crud.Seen, int | None]:
-    """The same with the place in the queue, for one that waits."""
-    with reads() as tx:
-        seen = _checked(crud.get_session(tx, session_id), owners)
-        return seen, crud.queue_position(tx, seen.row)
+    if not signed(seen.now if seen else datetime.now(UTC)):
+        if owners is None:
+            raise UserTokenRequired(
+                "Send the header X-User-Token, or read the session again for a fresh address."
+            )
+        if seen is None or not same_owner(seen.row.user_token, owners):
+            raise SessionNotFound("There is no session with this id for this token.")
+    if seen is None:
+        raise SessionNotFound("There is no session with this id.")
+    if seen.expired:
+        raise SessionExpired("The session has expired and is being erased. Make a new one.")
+    return seen
 
 
 def page(reads: Db, *, owners: Sequence[str], limit: int, cursor: str | None) -> Page:
@@ -158,9 +190,8 @@ def page(reads: Db, *, owners: Sequence[str], limit: int, cursor: str | None) ->
     with reads() as tx:
         seen = crud.list_sessions(tx, owners=owners, limit=limit + 1, before=before)
         items = seen[:limit]
-        positions = crud.queue_positions(tx, [one.row for one in items])
     more = len(seen) > limit
-    return Page(items, positions, _write_cursor(items[-1].row) if more else None)
+    return Page(items, _write_cursor(items[-1].row) if more else None)
 
 
 def erase_one(db: Db, storage: Storage, session_id: UUID, *, owners: Sequence[str]) -> None:
@@ -206,9 +237,9 @@ def open_picture(
 MEDIA_TYPES = {"jpg": "image/jpeg", "png": "image/png", "webp": "image/webp"}
 
 
-def present(seen: crud.Seen, keyring: Keyring, *, queue_position: int | None = None) -> SessionOut:
+def present(seen: crud.Seen, keyring: Keyring) -> SessionOut:
     """A session as its owner sees it."""
-    row, now = seen
+    row, now, position = seen
 
     def url(name: PictureName) -> str:
         query = keyring.sign_url(row.id, name, now=now)
@@ -229,7 +260,7 @@ def present(seen: crud.Seen, keyring: Keyring, *, queue_position: int | None = N
         expires_at=row.expires_at,
         stage=row.stage,
         progress=row.progress,
-        queue_position=queue_position,
+        queue_position=position,
         attempts=row.attempts,
         warnings=row.warnings,
         quality=row.quality,
@@ -265,14 +296,6 @@ def _undo(db: Db, storage: Storage, session_id: UUID, *, committing: bool) -> No
             erasure.delete_files(storage, session_id)
     except Exception as exc:  # noqa: BLE001 - the first error is the one to tell; the sweep is the net
         log.warning("session.leftover", error=type(exc).__name__)
-
-
-def _checked(seen: crud.Seen | None, owners: Sequence[str] | None) -> crud.Seen:
-    if seen is None or not (owners is None or same_owner(seen.row.user_token, owners)):
-        raise SessionNotFound("There is no session with this id for this token.")
-    if seen.expired:
-        raise SessionExpired("The session has expired and is being erased. Make a new one.")
-    return seen
 
 
 def _write_cursor(row: TryOnSession) -> str:

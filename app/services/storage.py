@@ -113,6 +113,9 @@ class LocalStorage:
 
     def delete_prefix(self, prefix: str) -> int:
         folder = self._path(prefix)
+        if not self.root.is_dir():
+            # Not mounted, perhaps: what lies there would be taken for erased.
+            raise StorageUnavailable("The pictures could not be deleted: their folder is away.")
         with _translated("deleted"):
             count = sum(1 for _ in self._files(folder))
             while folder.exists():

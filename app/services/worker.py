@@ -13,14 +13,14 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import TypeVar, cast
+from typing import TypeAlias, TypeVar, cast
 from uuid import UUID
 
 import structlog
 
 from app import catalogue, crud
 from app.database import Db, translate
-from app.engines import EngineSpec
+from app.engines import EngineSpec, scratch
 from app.engines.frames import Job, Output, OutputFormat
 from app.engines.process import EngineProcess
 from app.errors import EngineError, EngineUnavailable, FailureCode, RunCancelled, ServiceError
@@ -37,23 +37,33 @@ PROGRESS_S = 0.5
 # What is away is asked again after this, doubling up to the second.
 AGAIN_S = 0.25
 AGAIN_MOST_S = 10.0
+RETRY_MOST_S = 60.0
 SUFFIXES = {"jpeg": "jpg", "png": "png", "webp": "webp"}
 
 T = TypeVar("T")
+Processes: TypeAlias = Mapping[str, EngineProcess]
+"""A slot's own, by engine; each is started when it is first needed."""
 
 
 @dataclass(frozen=True)
 class WorkerLimits:
-    """concurrency: slots. timeout_s, memory_mb: what one run may take."""
+    """What a worker may take.
+
+    concurrency: slots.
+    timeout_s, memory_mb: what one run may take.
+    retry_s: between the first failure that another attempt may mend and that attempt; doubles with
+        each further one.
+    """
 
     concurrency: int
     lease_s: float
     max_attempts: int
     timeout_s: float
     memory_mb: int
+    retry_s: float = 2.0
 
 
-@dataclass
+@dataclass(eq=False)
 class Attempt:
     """A claimed session in work. Everything but the two events belongs to its slot."""
 
@@ -70,7 +80,11 @@ class Attempt:
 
 
 class Worker:
-    """Works off waiting sessions from `start` to `stop`."""
+    """Works off waiting sessions from `start` to `stop`.
+
+    leases: the same database on a connection of its own, which the keeper never waits for: where
+        it shared the pool with requests, a loaded server lost the leases of its own work.
+    """
 
     def __init__(
         self,
@@ -79,21 +93,27 @@ class Worker:
         bell: Bell,
         engines: Mapping[str, EngineSpec],
         *,
+        leases: Db,
         default_engine: str,
         limits: WorkerLimits,
     ) -> None:
         self.name = f"{socket.gethostname()[:40]}:{os.getpid()}:{secrets.token_hex(4)}"
         self._db = db
+        self._leases = leases
         self._storage = storage
         self._engines = engines
         self._default_engine = default_engine
         self._limits = limits
         self._bell = bell
         self._stopping = threading.Event()
-        self._attempts: dict[UUID, Attempt] = {}
+        self._attempts: list[Attempt] = []
         self._guard = threading.Lock()
-        self._processes = [
-            _Processes(engines, memory_mb=limits.memory_mb) for _ in range(limits.concurrency)
+        self._processes: list[Processes] = [
+            {
+                name: EngineProcess(spec, memory_mb=limits.memory_mb)
+                for name, spec in engines.items()
+            }
+            for _ in range(limits.concurrency)
         ]
         self._slots = [
             threading.Thread(
@@ -102,24 +122,28 @@ class Worker:
             for n, processes in enumerate(self._processes)
         ]
         self._keeper = threading.Thread(target=self._keep, name="keeper", daemon=True)
+        self._mender = threading.Thread(target=self._mend, name="mender", daemon=True)
         self._ended = threading.Event()
         self.engine_trouble: dict[str, str] = {}
-        """Engines that could not be made ready, with the reason."""
+        """Engines that could not be made ready, with the reason; nothing is claimed for them."""
 
     def start(self) -> None:
-        self._keeper.start()
-        for slot in self._slots:
-            slot.start()
+        leftovers = scratch.remove_leftovers()
+        if leftovers:
+            log.info("scratch.removed", folders=leftovers)
+        for thread in (self._keeper, self._mender, *self._slots):
+            thread.start()
 
     @property
     def alive(self) -> bool:
-        return all(thread.is_alive() for thread in (*self._slots, self._keeper))
+        return all(thread.is_alive() for thread in (*self._slots, self._keeper, self._mender))
 
     def cancel(self, session_id: UUID) -> None:
         """End the attempt at this session, if one is made here: it is erased or another's."""
         with self._guard:
-            attempt = self._attempts.get(session_id)
-        if attempt is not None:
+            # More than one, where a lease was lost and another slot has taken over.
+            found = [one for one in self._attempts if one.session_id == session_id]
+        for attempt in found:
             attempt.cancelled.set()
 
     def stop(self, *, grace_s: float) -> None:
@@ -130,88 +154,100 @@ class Worker:
         for slot in self._slots:
             slot.join(max(0.0, deadline - time.monotonic()))
         with self._guard:
-            rest = list(self._attempts.values())
+            rest = list(self._attempts)
         for attempt in rest:
             attempt.cancelled.set()
         for processes in self._processes:
-            processes.close()  # one that loads its weights hears of nothing else
-        for slot in self._slots:
-            slot.join()
+            _close(processes)  # one that loads its weights hears of nothing else
+        for thread in (*self._slots, self._mender):
+            thread.join()
         self._ended.set()
         self._keeper.join()
 
     # --- slots ---
 
-    def _slot(self, bell: threading.Event, processes: _Processes) -> None:
-        with processes:
-            self._warm_up(processes, self._default_engine)
-            warmed_at = time.monotonic()
-            pause = AGAIN_S
-            while not self._stopping.is_set():
-                bell.clear()
-                try:
-                    if not self.work_one(processes):
-                        bell.wait(self._limits.lease_s / 3)
-                    if time.monotonic() - warmed_at > self._limits.lease_s:
-                        # What is refused at the door is tried by no session any more.
-                        self._warm_up(processes, *self.engine_trouble)
-                        warmed_at = time.monotonic()
-                    pause = AGAIN_S
-                except Exception as exc:  # a process edge: a slot must outlive everything
-                    away = translate(exc)
-                    log.warning("worker.pause", error=type(exc).__name__, exc_info=away is None)
-                    self._stopping.wait(pause)
-                    pause = min(pause * 2, AGAIN_MOST_S)
-
-    def _warm_up(self, processes: _Processes, *engines: str) -> None:
-        for engine in engines:
+    def _slot(self, bell: threading.Event, processes: Processes) -> None:
+        # What cannot be loaded must be known before the first session is claimed for it.
+        self._warm_up(processes, self._default_engine)
+        pause = AGAIN_S
+        while True:
+            bell.clear()  # before each look: a ring after it, a stop's too, ends the wait
+            if self._stopping.is_set():
+                break
             try:
-                processes.get(engine).start()
-            except EngineUnavailable as exc:
-                if not self._stopping.is_set():
-                    self._note_trouble(engine, exc)
-            else:
-                self.engine_trouble.pop(engine, None)
+                bell.wait(self.work_one(processes))
+                pause = AGAIN_S
+            except Exception as exc:  # a process edge: a slot must outlive everything
+                away = translate(exc)
+                log.warning("worker.pause", error=type(exc).__name__, exc_info=away is None)
+                self._stopping.wait(pause)
+                pause = min(pause * 2, AGAIN_MOST_S)
+        _close(processes)
 
-    def work_one(self, processes: _Processes) -> bool:
-        """Claim one session and make one attempt at it; False when none waits."""
-        with self._db.begin() as tx:
-            row = crud.claim(
-                tx, worker=self.name, lease_s=self._limits.lease_s, engines=self._engines
-            )
-        if row is None:
+    def _warm_up(self, processes: Processes, engine: str) -> bool:
+        try:
+            processes[engine].start()
+        except EngineUnavailable as exc:
+            if not self._stopping.is_set():
+                self._note_trouble(engine, exc)
             return False
+        return True
+
+    def work_one(self, processes: Processes) -> float:
+        """Claim one session and make one attempt at it.
+
+        Returns how long to rest where nobody rings; 0 after an attempt.
+        """
+        able = [name for name in self._engines if name not in self.engine_trouble]
+        with self._db.begin() as tx:
+            row = crud.claim(tx, worker=self.name, lease_s=self._limits.lease_s, engines=able)
+            due_s = crud.next_due_s(tx, engines=able) if row is None else None
+        if row is None:
+            rest_s = self._limits.lease_s / 3
+            return rest_s if due_s is None else min(due_s, rest_s)
         attempt = Attempt(row.id, row.attempts, row.engine)
         with structlog.contextvars.bound_contextvars(
             session_id=str(row.id), attempt=row.attempts, engine=row.engine
         ):
             log.info("session.claimed", waited_s=_waited_s(row))
             with self._guard:
-                self._attempts[row.id] = attempt
+                self._attempts.append(attempt)
             try:
                 self._make(row, attempt, processes)
             finally:
                 with self._guard:
-                    del self._attempts[row.id]
-        return True
+                    self._attempts.remove(attempt)
+        return 0
 
-    def _make(self, row: TryOnSession, attempt: Attempt, processes: _Processes) -> None:
+    def _make(self, row: TryOnSession, attempt: Attempt, processes: Processes) -> None:
         began = time.monotonic()
         try:
             outcome = self._run(row, attempt, processes)
         except RunCancelled:
             outcome = self._release(attempt) if self._stopping.is_set() else "cancelled"
+        except EngineUnavailable as exc:
+            # Nobody has looked at the session's pictures: it waits for the engine, however long.
+            self._note_trouble(row.engine, exc)
+            outcome = self._try_later(attempt, "unavailable", why=exc.detail)
         except EngineError as exc:
-            outcome = self._give_up(row, attempt, exc)
+            if exc.retryable and attempt.number < self._limits.max_attempts:
+                outcome = self._try_later(attempt, exc.failure, why=exc.log)
+            else:
+                outcome = self._give_up(attempt, exc)
         seconds = time.monotonic() - began
         JOBS.labels(row.engine, outcome).inc()
         JOB_SECONDS.labels(row.engine).observe(seconds)
         log.info("attempt.ended", outcome=outcome, seconds=round(seconds, 3))
 
-    def _run(self, row: TryOnSession, attempt: Attempt, processes: _Processes) -> str:
+    def _run(self, row: TryOnSession, attempt: Attempt, processes: Processes) -> str:
         """The way that everybody hopes for. Returns `completed`, or `late`."""
         job = self._insist(attempt, lambda: self._read(row))
-        output = self._use_engine(attempt, processes.get(row.engine), job)
+        output = processes[row.engine].run(
+            job,
+            timeout_s=self._limits.timeout_s,
+            on_progress=attempt.report,
+            cancelled=attempt.cancelled,
+        )
         key = f"{erasure.OUTPUTS}/{row.id}/{attempt.number}.{SUFFIXES[job.output_format]}"
         try:
             self._insist(attempt, lambda: self._storage.put(key, output.data))
@@ -251,25 +287,6 @@ class Worker:
             raise PictureMissing
         return garment.path.read_bytes()
 
-    def _use_engine(self, attempt: Attempt, engine: EngineProcess, job: Job) -> Output:
-        if not engine.alive:
-            try:
-                engine.start()
-            except EngineUnavailable as exc:
-                if attempt.cancelled.is_set():
-                    raise RunCancelled from exc
-                self._note_trouble(attempt.engine, exc)
-                raise EngineError(
-                    FailureCode.ENGINE_ERROR, log=exc.detail, retryable=True, stage="load"
-                ) from exc
-            self.engine_trouble.pop(attempt.engine, None)
-        return engine.run(
-            job,
-            timeout_s=self._limits.timeout_s,
-            on_progress=attempt.report,
-            cancelled=attempt.cancelled,
-        )
-
     def _complete(self, attempt: Attempt, key: str, output: Output) -> TryOnSession | None:
         with self._db.begin() as tx:
             return crud.complete(
@@ -282,36 +299,47 @@ class Worker:
                 stage=attempt.stage,
             )
 
-    def _give_up(self, row: TryOnSession, attempt: Attempt, exc: EngineError) -> str:
-        again = exc.retryable and row.attempts < self._limits.max_attempts
-        log.warning("session.retried" if again else "session.failed", code=exc.failure, why=exc.log)
-        stage = exc.stage or attempt.stage
+    def _try_later(self, attempt: Attempt, outcome: str, *, why: str) -> str:
+        wait_s = min(self._limits.retry_s * 2 ** (attempt.number - 1), RETRY_MOST_S)
 
-        def end() -> TryOnSession | None:
+        def put_back() -> TryOnSession | None:
             with self._db.begin() as tx:
-                if again:
-                    return crud.put_back(tx, row.id, attempt=attempt.number)
+                return crud.put_back(tx, attempt.session_id, attempt=attempt.number, wait_s=wait_s)
+
+        ended = self._end(attempt, put_back)
+        if ended is None:
+            log.warning("session.retried", code=outcome, why=why, wait_s=wait_s)
+        return ended or outcome
+
+    def _give_up(self, attempt: Attempt, exc: EngineError) -> str:
+        def fail() -> TryOnSession | None:
+            with self._db.begin() as tx:
                 return crud.fail(
                     tx,
-                    row.id,
+                    attempt.session_id,
                     attempt=attempt.number,
                     code=exc.failure,
                     reason=exc.detail,
-                    stage=stage,
+                    stage=exc.stage or attempt.stage,
                 )
 
+        ended = self._end(attempt, fail)
+        if ended is None:
+            log.warning("session.failed", code=exc.failure, why=exc.log)
+        return ended or exc.failure
+
+    def _end(self, attempt: Attempt, step: Callable[[], TryOnSession | None]) -> str | None:
+        """Insist on the move that ends an attempt; why it was not made, or None when it was."""
         try:
-            done = self._insist(attempt, end)
+            done = self._insist(attempt, step)
         except RunCancelled:
             return "cancelled"
-        return "late" if done is None else str(exc.failure)
+        return "late" if done is None else None
 
     def _release(self, attempt: Attempt) -> str:
         """Let the session wait again at once, because this worker ends."""
         with self._db.begin() as tx:
             released = crud.put_back(tx, attempt.session_id, attempt=attempt.number)
-            if released is not None:
-                crud.notify(tx, "created", attempt.session_id)
         return "cancelled" if released is None else "released"
 
     def _is_kept(self, session_id: UUID, key: str) -> bool:
@@ -353,26 +381,42 @@ class Worker:
         self.engine_trouble[engine] = exc.detail
         log.error("engine.unavailable", engine=engine, reason=exc.detail)
 
+    # --- the mender ---
+
+    def _mend(self) -> None:
+        """Load again, now and then, what did not load; the slots work on for other engines."""
+        while not self._stopping.wait(self._limits.lease_s):
+            for engine in list(self.engine_trouble):
+                try:
+                    ready = all(self._warm_up(one, engine) for one in self._processes)
+                except Exception:  # a process edge
+                    log.exception("engine.not_mended", engine=engine)
+                    continue
+                if ready:
+                    del self.engine_trouble[engine]
+                    log.info("engine.mended", engine=engine)
+                    self._bell.ring()
+
     # --- the keeper ---
 
     def _keep(self) -> None:
         every = self._limits.lease_s / 3
-        renewed: dict[UUID, float] = {}
+        renewed: dict[Attempt, float] = {}
         while not self._ended.wait(min(PROGRESS_S, every)):
             with self._guard:
-                attempts = list(self._attempts.values())
+                attempts = list(self._attempts)
             now = time.monotonic()
             for attempt in attempts:
-                due = now - renewed.get(attempt.session_id, 0.0) >= every
+                due = now - renewed.get(attempt, 0.0) >= every
                 if (due or attempt.changed) and not attempt.cancelled.is_set():
                     self._renew(attempt)
-                    renewed[attempt.session_id] = now
-            renewed = {a.session_id: renewed.get(a.session_id, now) for a in attempts}
+                    renewed[attempt] = now
+            renewed = {one: renewed.get(one, now) for one in attempts}
 
     def _renew(self, attempt: Attempt) -> None:
         attempt.changed = False
         try:
-            with self._db.begin() as tx:
+            with self._leases.begin() as tx:
                 ours = crud.renew(
                     tx,
                     attempt.session_id,
@@ -389,29 +433,10 @@ class Worker:
             attempt.cancelled.set()
 
 
-class _Processes:
-    """A slot's engine processes: one an engine, started when first needed."""
-
-    def __init__(self, engines: Mapping[str, EngineSpec], *, memory_mb: int) -> None:
-        self._engines = engines
-        self._memory_mb = memory_mb
-        self._running: dict[str, EngineProcess] = {}
-
-    def get(self, engine: str) -> EngineProcess:
-        if engine not in self._running:
-            self._running[engine] = EngineProcess(self._engines[engine], memory_mb=self._memory_mb)
-        return self._running[engine]
-
-    def __enter__(self) -> _Processes:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
-    def close(self) -> None:
-        """From any thread; what runs or loads ends at once."""
-        for process in list(self._running.values()):
-            process.close()
+def _close(processes: Processes) -> None:
+    """From any thread; what runs or loads ends at once."""
+    for process in processes.values():
+        process.close()
 
 
 def _waited_s(row: TryOnSession) -> float | None:

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import io
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from uuid import UUID
 
@@ -11,6 +15,7 @@ from fastapi.testclient import TestClient
 from httpx import Response
 from PIL import Image
 
+from app.services import images
 from tests import pictures
 from tests.conftest import MakeClient
 
@@ -83,39 +88,40 @@ def test_what_was_asked_for_is_echoed(client: TestClient) -> None:
     ],
 )
 def test_bad_input_is_refused_with_its_code_and_leaves_nothing(
-    client: TestClient, tmp_path: Path, fields: dict[str, object], status: int, code: str
+    shared_client: TestClient,
+    shared_uploads: Path,
+    fields: dict[str, object],
+    status: int,
+    code: str,
 ) -> None:
-    answer = post(client, **fields)  # type: ignore[arg-type]
+    answer = post(shared_client, **fields)  # type: ignore[arg-type]
 
     assert (answer.status_code, answer.json()["code"]) == (status, code)
     assert answer.headers["Content-Type"] == "application/problem+json"
     assert answer.json()["errors"], "the field is named"
-    assert not [file for file in (tmp_path / "uploads").rglob("*") if file.is_file()]
-    assert client.get(URL, headers={"X-User-Token": TOKEN}).json()["items"] == []
+    assert not [file for file in shared_uploads.rglob("*") if file.is_file()]
+    assert shared_client.get(URL, headers={"X-User-Token": TOKEN}).json()["items"] == []
 
 
-def test_a_missing_photo_is_said_so(client: TestClient) -> None:
-    answer = client.post(URL, data={"user_token": TOKEN}, files={"garment_image": b"x"})
-
-    assert (answer.status_code, answer.json()["code"]) == (422, "file_missing")
-
-
-def test_text_in_place_of_a_photo_is_said_so(client: TestClient) -> None:
-    answer = client.post(URL, data={"user_token": TOKEN, "person_image": "me.jpg"})
+def test_a_missing_photo_is_said_so(shared_client: TestClient) -> None:
+    answer = shared_client.post(URL, data={"user_token": TOKEN}, files={"garment_image": b"x"})
 
     assert (answer.status_code, answer.json()["code"]) == (422, "file_missing")
 
 
-def test_json_is_not_a_form(client: TestClient) -> None:
-    answer = client.post(URL, json={"user_token": TOKEN})
+def test_text_in_place_of_a_photo_is_said_so(shared_client: TestClient) -> None:
+    answer = shared_client.post(URL, data={"user_token": TOKEN, "person_image": "me.jpg"})
 
-    assert answer.status_code in (415, 422)
+    assert (answer.status_code, answer.json()["code"]) == (422, "file_missing")
+    assert answer.json()["detail"] == "person_image: Send a file here, not text."
 
 
-def test_a_third_file_is_too_many(client: TestClient) -> None:
+def test_a_third_file_is_too_many(shared_client: TestClient) -> None:
     photo = pictures.jpeg(pictures.photo())
 
-    answer = client.post(URL, data={"user_token": TOKEN}, files=[("person_image", photo)] * 3)
+    answer = shared_client.post(
+        URL, data={"user_token": TOKEN}, files=[("person_image", photo)] * 3
+    )
 
     assert (answer.status_code, answer.json()["code"]) == (400, "too_many_parts")
 
@@ -172,3 +178,47 @@ def test_when_too_many_wait_one_more_is_refused(make_client: MakeClient) -> None
 
     assert (answer.status_code, answer.json()["code"]) == (503, "queue_full")
     assert int(answer.headers["Retry-After"]) > 0
+
+
+def test_json_is_said_to_be_no_form(client: TestClient) -> None:
+    answer = client.post(URL, json={"user_token": TOKEN})
+
+    assert (answer.status_code, answer.json()["code"]) == (415, "unsupported_media_type")
+
+
+def test_a_full_temporary_folder_is_507(
+    client: TestClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("starlette.datastructures.UploadFile.write", full)
+
+    answer = post(client)
+
+    assert (answer.status_code, answer.json()["code"]) == (507, "storage_full")
+
+
+def test_uploads_that_wait_for_each_other_keep_no_poll_waiting(client: TestClient) -> None:
+    large = pictures.png(pictures.photo(2000, 1100))
+
+    with ThreadPoolExecutor(45) as pool, images._ONE_HEAVY:
+        # More than there are threads for requests; none can go on.
+        uploads = [pool.submit(post, client, person=large) for _ in range(41)]
+        threads = client.app.state.runtime.upload_threads  # type: ignore[attr-defined]
+        tick, most = threading.Event(), time.monotonic() + 30
+        while threads.borrowed_tokens < threads.total_tokens and time.monotonic() < most:
+            tick.wait(0.01)
+        answer = client.get(URL, headers={"X-User-Token": TOKEN})
+        assert answer.status_code == 200
+        assert not any(upload.done() for upload in uploads)
+
+    assert {upload.result().status_code for upload in uploads} == {201}
+
+
+def test_an_id_that_cannot_be_one_is_unknown(client: TestClient) -> None:
+    owner = {"X-User-Token": TOKEN}
+
+    for path in (f"{URL}/no-uuid", f"{URL}/no-uuid/output"):
+        answer = client.get(path, headers=owner)
+        assert (answer.status_code, answer.json()["code"]) == (404, "session_not_found")

@@ -72,9 +72,10 @@ def test_without_its_schema_it_is_being_prepared(client: TestClient) -> None:
 def test_with_all_connections_in_use_the_answer_is_503(make_client: MakeClient) -> None:
     client = make_client(database_pool_size=1)
     # What waits for a connection gives up after seconds that a test need not wait for.
-    engine_of(parts(client).reads).pool._timeout = 0.05  # type: ignore[attr-defined]
+    reads = parts(client).reads
+    engine_of(reads).pool._timeout = 0.05  # type: ignore[attr-defined]
 
-    with parts(client).reads() as tx:
+    with reads() as tx:
         tx.execute(text("SELECT 1"))
         answer = client.get(URL, headers=OWNER)
 
@@ -106,17 +107,21 @@ def test_no_stranger_makes_a_label(shared_client: TestClient) -> None:
     assert session["id"] not in answer.text
 
 
+@pytest.fixture(scope="module")
+def guarded(make_shared_client: MakeClient) -> TestClient:
+    return make_shared_client(metrics_token=SecretStr("the-operators-token"))
+
+
 @pytest.mark.parametrize(
     "sent", [None, "", "Bearer", "Bearer wrong", "Basic c2VjcmV0", "secret", "Bearer \xff"]
 )
 def test_metrics_with_a_token_are_told_to_its_bearer_only(
-    make_client: MakeClient, sent: str | None
+    guarded: TestClient, sent: str | None
 ) -> None:
-    client = make_client(metrics_token=SecretStr("the-operators-token"))
     headers = {} if sent is None else {"Authorization": sent.encode("latin-1")}
 
-    answer = client.get("/metrics", headers=headers)
+    answer = guarded.get("/metrics", headers=headers)
 
     assert (answer.status_code, answer.json()["code"]) == (404, "not_found")
-    right = client.get("/metrics", headers={"Authorization": "Bearer the-operators-token"})
+    right = guarded.get("/metrics", headers={"Authorization": "Bearer the-operators-token"})
     assert right.status_code == 200

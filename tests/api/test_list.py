@@ -6,10 +6,12 @@ import base64
 
 import pytest
 from fastapi.testclient import TestClient
+from sqlalchemy import text
 
 from app import crud
 from tests import pictures
-from tests.api.sessions import OWNER, URL, complete, create, expire, read
+from tests.api.sessions import OWNER, URL, complete, create, expire, parts, read
+from tests.conftest import MakeClient
 
 
 def ids(client: TestClient, token: str, **params: object) -> tuple[list[str], str | None]:
@@ -52,18 +54,27 @@ def test_each_that_waits_is_listed_with_its_place(client: TestClient) -> None:
     assert last["queue_position"] == 5
 
 
-def test_a_place_beyond_the_limit_is_not_told_in_a_list_either(
-    client: TestClient, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(crud, "POSITION_LIMIT", 2)
-    for _ in range(3):
-        create(client)
+def test_a_place_beyond_the_limit_is_not_told(make_client: MakeClient) -> None:
+    client = make_client(queue_limit=2000)
+    create(client)
+    with parts(client).db.begin() as tx:
+        tx.execute(
+            text(
+                "INSERT INTO tryon_sessions"
+                " (id, user_token, engine, options, input_image_url, created_at, expires_at)"
+                " SELECT gen_random_uuid(), 'other', engine, options, input_image_url,"
+                " created_at - interval '1 s', expires_at"
+                " FROM tryon_sessions, generate_series(1, :count)"
+            ),
+            {"count": crud.POSITION_LIMIT - 1},
+        )
 
-    items = client.get(URL, headers=OWNER).json()["items"]
+    (first,) = client.get(URL, headers=OWNER).json()["items"]
+    second = create(client)
 
-    assert [item["queue_position"] for item in items] == [None, 2, 1]
-    for item in items:
-        assert read(client, item).json() == item
+    assert first["queue_position"] == crud.POSITION_LIMIT
+    assert second["queue_position"] is None
+    assert read(client, second).json()["queue_position"] is None
 
 
 def test_pages_hold_everything_once_although_new_ones_come_in(shared_client: TestClient) -> None:

@@ -9,11 +9,13 @@ from starlette.types import Message
 from tests.api.sessions import OWNER, PROBLEM, URL, create, post
 from tests.conftest import MakeClient
 
+# Each test has an application with counters of its own; the database they share.
+
 
 @pytest.fixture
-def limited(make_client: MakeClient) -> TestClient:
+def limited(make_shared_client: MakeClient) -> TestClient:
     """With the limits that are the default."""
-    return make_client(rate_limit_enabled=True)
+    return make_shared_client(rate_limit_enabled=True)
 
 
 def invalid(client: TestClient, **headers: str) -> int:
@@ -86,8 +88,8 @@ def test_a_slash_at_the_end_is_no_way_around(limited: TestClient) -> None:
     assert limited.post(f"{URL}//").status_code in (404, 429)
 
 
-def test_health_metrics_and_preflights_are_not_counted(make_client: MakeClient) -> None:
-    client = make_client(rate_limit_enabled=True, rate_limit_other="1/minute")
+def test_health_metrics_and_preflights_are_not_counted(make_shared_client: MakeClient) -> None:
+    client = make_shared_client(rate_limit_enabled=True, rate_limit_other="1/minute")
     assert client.get("/api/tryon/garments").status_code == 200
     assert client.get("/api/tryon/garments").status_code == 429
 
@@ -105,8 +107,8 @@ def test_a_made_up_address_is_not_believed(limited: TestClient) -> None:
     assert statuses == [422] * 10 + [429]
 
 
-def test_a_trusted_proxy_tells_its_clients_apart(make_client: MakeClient) -> None:
-    client = proxied(make_client, "10.0.0.1")
+def test_a_trusted_proxy_tells_its_clients_apart(make_shared_client: MakeClient) -> None:
+    client = proxied(make_shared_client, "10.0.0.1")
 
     many = [invalid(client, **{"X-Forwarded-For": "203.0.113.1"}) for _ in range(3)]
     other = invalid(client, **{"X-Forwarded-For": "203.0.113.2"})
@@ -117,16 +119,16 @@ def test_a_trusted_proxy_tells_its_clients_apart(make_client: MakeClient) -> Non
     assert forged == 429
 
 
-def test_several_proxies_are_looked_through(make_client: MakeClient) -> None:
-    client = proxied(make_client, "10.0.0.1")
+def test_several_proxies_are_looked_through(make_shared_client: MakeClient) -> None:
+    client = proxied(make_shared_client, "10.0.0.1")
     hops = "203.0.113.1, 10.1.2.3, 10.9.9.9"
 
     assert [invalid(client, **{"X-Forwarded-For": hops}) for _ in range(3)] == [422, 422, 429]
     assert invalid(client, **{"X-Forwarded-For": "203.0.113.2, 10.1.2.3"}) == 422
 
 
-def test_an_ipv6_network_is_one_client(make_client: MakeClient) -> None:
-    client = proxied(make_client, "fd00::1")
+def test_an_ipv6_network_is_one_client(make_shared_client: MakeClient) -> None:
+    client = proxied(make_shared_client, "fd00::1")
 
     statuses = [invalid(client, **{"X-Forwarded-For": f"2001:db8:1:2::{n}"}) for n in range(3)]
 
@@ -135,15 +137,17 @@ def test_an_ipv6_network_is_one_client(make_client: MakeClient) -> None:
 
 
 @pytest.mark.parametrize("sent", ["", ",", "unknown", "203.0.113.1:1234", "\x0b", "x" * 5000])
-def test_an_odd_forwarded_for_is_no_mistake_of_ours(make_client: MakeClient, sent: str) -> None:
-    client = proxied(make_client, "10.0.0.1")
+def test_an_odd_forwarded_for_is_no_mistake_of_ours(
+    make_shared_client: MakeClient, sent: str
+) -> None:
+    client = proxied(make_shared_client, "10.0.0.1")
 
     assert invalid(client, **{"X-Forwarded-For": sent}) == 422
 
 
-def proxied(make_client: MakeClient, peer: str) -> TestClient:
+def proxied(make_shared_client: MakeClient, peer: str) -> TestClient:
     """An application that hears every call from this proxy, with two creates a minute."""
-    client = make_client(
+    client = make_shared_client(
         rate_limit_enabled=True,
         rate_limit_create="2/minute",
         trusted_proxies=("10.0.0.0/8", "fd00::/8"),

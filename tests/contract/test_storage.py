@@ -67,6 +67,7 @@ def test_what_is_not_there_is_missing(store: Storage) -> None:
     assert not store.exists("inputs/nobody/person.jpg")
     assert not store.exists("inputs")
     assert keys(store) == []
+    store.put("inputs/somebody/person.jpg", b"x")
     assert store.delete_prefix("inputs/nobody") == 0
     store.delete("inputs/nobody/person.jpg")
 
@@ -230,6 +231,15 @@ def test_the_last_object_takes_its_folder_along(local: LocalStorage) -> None:
     local.delete("outputs/a/1.jpg")
 
     assert list((local.root / "outputs").iterdir()) == []
+
+
+def test_a_folder_that_is_away_is_not_taken_for_an_empty_one(tmp_path: Path) -> None:
+    storage = LocalStorage(tmp_path / "uploads")
+    storage.put("inputs/one/person.jpg", b"x")
+    (tmp_path / "uploads").rename(tmp_path / "away")
+
+    with pytest.raises(StorageUnavailable):
+        storage.delete_prefix("inputs/one")
 
 
 def test_a_file_that_is_not_ours_is_passed_over(local: LocalStorage) -> None:

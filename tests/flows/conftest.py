@@ -373,21 +373,28 @@ def working(
     concurrency: int = 1,
     lease_s: float = 30,
     engine: str = "mock",
+    others: tuple[str, ...] = (),
     memory_mb: int = 2048,
+    retry_s: float = 0.1,
+    bell: Bell | None = None,
 ) -> Iterator[Worker]:
-    """A worker of its own in this process; it looks by itself, since nobody rings."""
-    options = {"seconds": seconds, "failure_rate": 0, "faults": faults} if engine == "mock" else {}
-    bell = Bell()
+    """A worker of its own in this process; it looks by itself, since nobody rings.
+
+    engine: the default one, with `others` beside it.
+    """
+    options = {"mock": {"seconds": seconds, "failure_rate": 0, "faults": faults}}
     worker = Worker(
         db,
         storage,
-        bell,
-        {engine: find(engine, options)},
+        bell or Bell(),
+        {name: find(name, options.get(name)) for name in (engine, *others)},
+        leases=db,
         default_engine=engine,
         limits=WorkerLimits(
             concurrency=concurrency,
             lease_s=lease_s,
             max_attempts=3,
+            retry_s=retry_s,
             timeout_s=60,
             memory_mb=memory_mb,
         ),

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import psutil
 import pytest
 
 from app.database import Db
+from app.engines import process
 from app.services import cleanup
 from app.services.storage import LocalStorage
 from tests.conftest import MakeClient
@@ -45,13 +47,29 @@ def test_a_fault_fails_one_session_and_never_the_server(
     assert outputs == sorted(f"outputs/{following}/1.jpg" for _, following in ids)
 
 
-def test_what_may_work_later_is_tried_again_up_to_the_bound(make_client: MakeClient) -> None:
-    client = make_client(worker_concurrency=1, mock_faults=("7:retry",), max_attempts=3)
-    shopper = Shopper(client)
+def test_what_may_work_later_is_tried_again_after_growing_waits_up_to_the_bound(
+    shopper: Shopper, db: Db, storage: LocalStorage, sql: Sql
+) -> None:
+    session_id = shopper.submit(seed=7)
 
-    session = shopper.wait(shopper.submit(seed=7), "failed")
+    with working(db, storage, faults=("7:retry",), retry_s=0.2):
+        session = shopper.wait(session_id, "failed")
 
     assert (session["attempts"], session["error_code"]) == (3, "model_error")
+    [(took_s,)] = sql("SELECT extract(epoch FROM finished_at - created_at) FROM tryon_sessions")
+    assert took_s > 0.2 + 0.4
+
+
+def test_a_session_that_waits_for_its_next_attempt_holds_up_no_other(
+    shopper: Shopper, db: Db, storage: LocalStorage
+) -> None:
+    shaky, sound = shopper.submit(seed=7), shopper.submit()
+
+    with working(db, storage, faults=("7:retry",), retry_s=60):
+        shopper.wait(sound, "completed")
+        waiting = shopper.see(shaky)
+
+    assert (waiting["status"], waiting["attempts"]) == ("created", 1)
 
 
 def test_a_lost_lease_is_taken_back_until_the_last_attempt(
@@ -84,12 +102,89 @@ def test_a_lost_lease_is_taken_back_until_the_last_attempt(
     assert shopper.see(session_id)["status"] == "failed", "final is final"
 
 
-def test_an_engine_that_does_not_load_is_refused_at_the_door_until_it_does(
-    make_client: MakeClient, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.fixture
+def weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The file without which NeedsWeights does not load."""
+    file = tmp_path / "weights"
+    monkeypatch.setenv("WEIGHTS_OF_TESTS", str(file))
+    return file
+
+
+NEEDS_WEIGHTS = "tests.engines_for_tests:NeedsWeights"
+LOADS_FOR_EVER = "tests.engines_for_tests:LoadsForEver"
+
+
+def _ask_for(sql: Sql, engine: str, session_id: str) -> None:
+    sql("UPDATE tryon_sessions SET engine = :e WHERE id = :id", e=engine, id=session_id)
+
+
+@pytest.mark.parametrize("default", [True, False])
+def test_an_engine_that_does_not_load_for_a_while_loses_no_session(
+    shopper: Shopper, db: Db, storage: LocalStorage, weights: Path, sql: Sql, default: bool
 ) -> None:
-    weights = tmp_path / "weights"
-    monkeypatch.setenv("WEIGHTS_OF_TESTS", str(weights))
-    name = "tests.engines_for_tests:NeedsWeights"
+    ids = [shopper.submit() for _ in range(5)]
+    for session_id in ids:
+        _ask_for(sql, NEEDS_WEIGHTS, session_id)
+    engines = (NEEDS_WEIGHTS, "mock") if default else ("mock", NEEDS_WEIGHTS)
+
+    with working(db, storage, engine=engines[0], others=engines[1:], lease_s=0.5) as worker:
+        wait_for(lambda: worker.engine_trouble)
+        shopper.wait(shopper.submit(), "completed")  # after a look at the queue
+        seen = [shopper.see(session_id) for session_id in ids]
+        assert {one["status"] for one in seen} == {"created"}
+        # A default engine is tried before the first claim, another one with its first session.
+        assert sum(one["attempts"] for one in seen) == (0 if default else 1)
+
+        weights.touch()
+
+        for session_id in ids:
+            shopper.wait(session_id, "completed")
+        assert not worker.engine_trouble
+
+
+def test_not_even_the_last_attempt_is_lost_to_an_engine_that_does_not_load(
+    shopper: Shopper,
+    db: Db,
+    storage: LocalStorage,
+    weights: Path,
+    sql: Sql,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    session_id = shopper.submit()
+    sql("UPDATE tryon_sessions SET attempts = 2, engine = :engine", engine=NEEDS_WEIGHTS)
+
+    with working(db, storage, others=(NEEDS_WEIGHTS,), lease_s=0.5) as worker:
+        wait_for(lambda: worker.engine_trouble)
+        shopper.wait(session_id, "created")
+        assert "the weights are missing" in caplog.text
+        weights.touch()
+
+        shopper.wait(session_id, "completed")
+
+
+def test_an_engine_that_hangs_as_it_loads_holds_up_no_other(
+    shopper: Shopper,
+    db: Db,
+    storage: LocalStorage,
+    sql: Sql,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    _ask_for(sql, LOADS_FOR_EVER, shopper.submit())
+    monkeypatch.setattr(process, "LOAD_TIMEOUT_S", 0.5)
+
+    with working(db, storage, others=(LOADS_FOR_EVER,), lease_s=0.5) as worker:
+        wait_for(lambda: worker.engine_trouble)
+        monkeypatch.setattr(process, "LOAD_TIMEOUT_S", 60)
+        engines = "app.engines.child"
+        wait_for(lambda: sum(engines in c.cmdline() for c in psutil.Process().children()) == 2)
+
+        shopper.wait(shopper.submit(), "completed")
+
+
+def test_an_engine_that_does_not_load_is_refused_at_the_door_until_it_does(
+    make_client: MakeClient, weights: Path
+) -> None:
+    name = NEEDS_WEIGHTS
     shopper = Shopper(
         make_client(worker_concurrency=1, engine=name, engines=(name,), lease_seconds=0.5)
     )
@@ -98,6 +193,7 @@ def test_an_engine_that_does_not_load_is_refused_at_the_door_until_it_does(
     answer = shopper.post()
 
     assert (answer.status_code, answer.json()["code"]) == (503, "engine_unavailable")
+    assert "weights" not in answer.text + shopper.health().text, "the reason may name paths"
     assert int(answer.headers["Retry-After"]) > 0
     weights.touch()
     wait_for(lambda: shopper.health().json()["status"] == "ok")

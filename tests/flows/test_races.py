@@ -6,6 +6,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 from uuid import UUID
 
 import pytest
@@ -14,8 +15,10 @@ from sqlalchemy.orm import Session
 
 from app import crud
 from app.database import Db
+from app.models import TryOnSession
 from app.services import cleanup
 from app.services.storage import LocalStorage
+from tests.conftest import MakeClient
 from tests.flows.conftest import (
     EXPIRE_ALL,
     LOSE_LEASES,
@@ -115,6 +118,35 @@ def test_a_late_worker_cannot_end_the_attempt_of_another(
     assert [name for name in files_in(uploads) if "outputs" in name] == []
 
 
+@pytest.mark.parametrize(("fault", "move"), [("fail", "fail"), ("retry", "put_back")])
+def test_what_a_late_worker_wanted_is_not_logged_as_done(
+    shopper: Shopper,
+    db: Db,
+    storage: LocalStorage,
+    sql: Sql,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    fault: str,
+    move: str,
+) -> None:
+    shopper.submit(seed=7)
+    late = outcomes("late")
+    real = getattr(crud, move)
+
+    def too_late(*args: Any, **kwargs: Any) -> TryOnSession | None:
+        sql("UPDATE tryon_sessions SET attempts = 2")
+        found: TryOnSession | None = real(*args, **kwargs)
+        return found
+
+    monkeypatch.setattr(crud, move, too_late)
+    with working(db, storage, faults=(f"7:{fault}",)):
+        wait_for(lambda: outcomes("late") == late + 1)
+
+    assert "attempt.ended" in caplog.text
+    assert "session.failed" not in caplog.text
+    assert "session.retried" not in caplog.text
+
+
 def test_a_worker_that_lost_its_lease_stops_its_engine(
     shopper: Shopper, db: Db, storage: LocalStorage, sql: Sql
 ) -> None:
@@ -126,6 +158,22 @@ def test_a_worker_that_lost_its_lease_stops_its_engine(
         sql("UPDATE tryon_sessions SET attempts = 2")
 
         wait_for(lambda: outcomes("cancelled") == cancelled + 1, within_s=3)
+
+
+def test_leases_are_renewed_while_every_connection_is_in_use(
+    make_client: MakeClient, db: Db, sql: Sql
+) -> None:
+    client = make_client(worker_concurrency=1, mock_seconds=30, database_pool_size=1)
+    shopper = Shopper(client)
+    shopper.wait(shopper.submit(), "processing")
+    runtime = client.app.state.runtime  # type: ignore[attr-defined]
+    with runtime.db() as tx:
+        tx.connection()  # a busy server's: held until the lease has been renewed without it
+        sql("UPDATE tryon_sessions SET lease_until = now(), stage = NULL")
+
+        renewed = "SELECT 1 FROM tryon_sessions WHERE lease_until > now() AND stage IS NOT NULL"
+        wait_for(lambda: sql(renewed), within_s=3)
+    shopper.delete()
 
 
 def test_a_commit_whose_answer_was_lost_keeps_the_picture(

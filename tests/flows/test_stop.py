@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import threading
 import time
 
 from app.__main__ import CLOSE_CONNECTIONS_S
+from app.database import Db
 from app.runtime import WORKER_GRACE_S
-from tests.flows.conftest import Run, Serve, Shopper, Sql, wait_for
+from app.services.queue import Bell
+from app.services.storage import LocalStorage
+from app.services.worker import Worker
+from tests.flows.conftest import Run, Serve, Shopper, Sql, wait_for, working
 
 MOST_S = 15
 """A stopped server is gone after this."""
@@ -100,3 +105,40 @@ def test_a_session_whose_engine_is_still_loading_is_released(
 
     assert worker.wait(within_s=3) == 0
     assert shopper.see(session_id)["status"] == "created"
+
+
+class _StopsInBetween(Bell):
+    """A bell whose slot is told to stop at the very moment when it is about to clear it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.worker: Worker | None = None
+        self.rung = threading.Event()
+
+    def slot(self) -> threading.Event:
+        bell = self
+
+        class Slot(threading.Event):
+            def clear(self) -> None:
+                if bell.worker is not None and not bell.rung.is_set():
+                    stop = {"target": bell.worker.stop, "kwargs": {"grace_s": 5}}
+                    threading.Thread(**stop).start()  # type: ignore[arg-type]
+                    bell.rung.wait()
+                super().clear()
+
+        self._slots.append(Slot())
+        return self._slots[-1]
+
+    def ring(self) -> None:
+        super().ring()
+        self.rung.set()
+
+
+def test_a_stop_between_two_looks_is_not_slept_through(db: Db, storage: LocalStorage) -> None:
+    bell = _StopsInBetween()
+    with working(db, storage, bell=bell) as worker:
+        wait_for(lambda: worker.alive)
+        bell.worker = worker
+        bell._slots[0].set()
+
+        wait_for(lambda: not worker.alive, within_s=3)

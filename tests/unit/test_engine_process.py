@@ -18,9 +18,10 @@ import psutil
 import pytest
 from PIL import Image
 
-from app.engines import Caution, EngineSpec, find
+from app.config import Settings
+from app.engines import Caution, EngineSpec, find, scratch
 from app.engines.mock import FAULTS
-from app.engines.process import EngineProcess, Job, Output
+from app.engines.process import EngineProcess, Job, Output, _Child
 from app.errors import EngineError, EngineUnavailable, FailureCode, RunCancelled
 
 MEMORY_MB = 256
@@ -182,6 +183,58 @@ def test_progress_arrives_in_order_and_thinned_out(acts: EngineProcess) -> None:
     assert heard[-1] == ("last", None)
     assert heard[:-1] == sorted(heard[:-1])
     assert len(heard) < 110
+
+
+def test_what_an_engine_says_is_made_fit_for_a_row(acts: EngineProcess) -> None:
+    heard: list[tuple[str, float | None]] = []
+
+    output = run(acts, "overdo", on_progress=lambda *progress: heard.append(progress))
+
+    assert heard == [("s" * 64, part) for part in (1.0, 0.0, None, 0.5)]
+    assert output.quality is None
+    assert run(acts, "boast").quality == 1.0
+    assert len(output.cautions) <= 20
+    assert output.cautions[0].code == "c" * 64
+    assert output.cautions[0].message.startswith("ab?c")
+    assert len(output.cautions[0].message) <= 500
+
+
+def test_what_an_engine_says_of_a_failure_is_made_fit_for_a_row(acts: EngineProcess) -> None:
+    with pytest.raises(EngineError) as caught:
+        run(acts, "refuse_at_length")
+
+    error = caught.value
+    assert error.detail.startswith("NobodyNobody")
+    assert len(error.detail) <= 500
+    assert (error.log, error.stage) == ("?", "x" * 64)
+
+
+def test_warnings_of_another_kind_fail_the_run_in_the_child(acts: EngineProcess) -> None:
+    with pytest.raises(EngineError) as caught:
+        run(acts, "warn_in_words")
+
+    assert caught.value.failure is FailureCode.ENGINE_ERROR
+    assert "AttributeError" in caught.value.log
+
+
+def test_no_secret_of_the_server_is_in_an_engines_environment(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    secrets = [
+        name for name, field in Settings.model_fields.items() if "Secret" in str(field.annotation)
+    ]
+    assert len(secrets) >= 3
+    monkeypatch.setenv("WEIGHTS_OF_TESTS", "a path")
+    for name in secrets:
+        monkeypatch.setenv(name, "secret")
+        monkeypatch.setenv(name.upper(), "secret")
+    heard: list[str] = []
+
+    with closing(EngineProcess(of_tests("Acts"), memory_mb=MEMORY_MB)) as engine:
+        run(engine, "tell_environment", on_progress=lambda name, _: heard.append(name))
+
+    assert "WEIGHTS_OF_TESTS" in heard
+    assert not [name for name in heard if name.lower() in secrets]
 
 
 def test_signals_meant_for_the_server_leave_a_run_alone(acts: EngineProcess) -> None:
@@ -413,18 +466,19 @@ def test_a_fork_that_holds_the_pipes_hides_no_crash(acts: EngineProcess) -> None
 
 
 def test_files_of_a_run_are_gone_when_it_returns(acts: EngineProcess) -> None:
-    heard: list[str] = []
+    folder = _folder_of(acts)
 
     for _ in range(2):  # the second wants an empty folder
-        run(acts, "leave_files", on_progress=lambda stage, _: heard.append(stage))
-
-    assert not list(Path(heard[-1]).iterdir())
+        run(acts, "leave_files")
+        assert not list(folder.iterdir())
 
 
 def test_files_of_a_killed_run_are_gone_when_it_returns(acts: EngineProcess) -> None:
-    folder = run_until_it_hangs(acts, "leave_files_and_hang")[0]
+    folder = _folder_of(acts)
 
-    assert not Path(folder).exists()
+    assert "left files" in run_until_it_hangs(acts, "leave_files_and_hang")
+
+    assert not folder.exists()
 
 
 def test_a_process_that_dies_while_idle_leaves_nothing(acts: EngineProcess) -> None:
@@ -457,11 +511,9 @@ def test_an_engine_that_cannot_load_says_why(spec: EngineSpec, reason: str) -> N
         assert reason in unavailable.value.detail
         assert "/a/path" not in unavailable.value.detail
 
-        with pytest.raises(EngineError) as failed:
+        with pytest.raises(EngineUnavailable) as unavailable:
             run(engine)
-        assert failed.value.failure is FailureCode.ENGINE_ERROR
-        assert reason in failed.value.log
-        assert failed.value.retryable
+        assert reason in unavailable.value.detail
 
 
 def test_an_engine_too_large_to_load_says_so() -> None:
@@ -601,18 +653,49 @@ def test_no_engine_outlives_a_killed_server(engines: list[str], tmp_path: Path) 
         server.kill()
 
     wait_until(lambda: all(map(gone, pids)), within_s=2)
+    assert not list(tmp_path.iterdir())
+
+
+def test_the_next_server_removes_what_a_killed_one_and_its_engines_left(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root = str(Path(__file__).parents[2])
+    with subprocess.Popen(
+        [sys.executable, "-c", SERVER.format(photo=PHOTO), "leave_files_and_hang"],
+        env={**os.environ, "PYTHONPATH": root, "TMPDIR": str(tmp_path)},
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as server:
+        assert server.stdout is not None
+        child = int(server.stdout.readline())
+        monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+        assert scratch.remove_leftovers() == 0, "it is in use"
+        os.kill(child, signal.SIGSTOP)  # so that it cannot clean up
+        server.kill()
+        server.wait()
+        os.kill(child, signal.SIGKILL)
+    assert list(tmp_path.rglob("photo"))
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    (tmp_path / f"{scratch.PREFIX}link").symlink_to(elsewhere)
+
+    assert scratch.remove_leftovers() == 1
+
     assert not list(tmp_path.rglob("photo"))
+    assert not list(elsewhere.iterdir())
 
 
 def _pid_of(engine: EngineProcess) -> int:
     """The process behind it; ours, so that nobody else's is ever signalled."""
-    engine.start()
-    child = engine._child
-    assert child is not None
-    return child._process.pid
+    return _child_of(engine)._process.pid
 
 
 def _folder_of(engine: EngineProcess) -> Path:
+    return _child_of(engine).scratch
+
+
+def _child_of(engine: EngineProcess) -> _Child:
+    engine.start()
     child = engine._child
     assert child is not None
-    return child.scratch
+    return child

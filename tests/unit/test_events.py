@@ -25,13 +25,13 @@ def events(database_url: str) -> Iterator[Events]:
 def test_news_reach_who_asked_for_their_kind(events: Events, db: Db) -> None:
     heard: SimpleQueue[UUID] = SimpleQueue()
     session_id = uuid4()
-    events.on("created", heard.put)
+    events.on(crud.News.CREATED, heard.put)
     events.start()
     assert events.connected.wait(10)
 
     with db.begin() as tx:
-        crud.notify(tx, "erased", uuid4())
-        crud.notify(tx, "created", session_id)
+        crud.notify(tx, crud.News.ERASED, uuid4())
+        crud.notify(tx, crud.News.CREATED, session_id)
 
     assert heard.get(timeout=10) == session_id
     assert heard.empty()

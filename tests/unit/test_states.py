@@ -47,6 +47,7 @@ def add(db: Db) -> UUID:
                 garment_key=None,
                 retention=timedelta(hours=1),
             ),
+            count_to=1,
         )
     return id_
 
