@@ -98,9 +98,7 @@ def serve(settings: Settings, options: argparse.Namespace) -> int:
             await super().startup(sockets)
             _print_addresses(host, listener.getsockname()[1])
 
-    # Also while we start. uvicorn takes it over, and raises it again once it has ended: for us, who
-    # still have to stop the worker and the database.
-    signal.signal(signal.SIGTERM, _end)
+    signal.signal(signal.SIGTERM, _end)  # also while we start
     with listener, serving(settings, concurrency=settings.worker_concurrency) as runtime:
         config = uvicorn.Config(
             create_app(settings, runtime),
@@ -112,7 +110,12 @@ def serve(settings: Settings, options: argparse.Namespace) -> int:
             proxy_headers=False,
             timeout_graceful_shutdown=CLOSE_CONNECTIONS_S,
         )
-        Server(config).run(sockets=[listener])
+        server = Server(config)
+        # uvicorn takes the signal over once its loop runs. An exception in between would break the
+        # loop ("this event loop is already running", exit status 1), so a signal is only noted. And
+        # raised again by uvicorn at its end it must not break off what we still have to stop.
+        signal.signal(signal.SIGTERM, server.handle_exit)
+        server.run(sockets=[listener])
     return 0
 
 

@@ -443,7 +443,7 @@ def live_sessions(
     query = select(TryOnSession, func.now()).where(_live).order_by(TryOnSession.id).limit(limit)
     if after is not None:
         query = query.where(TryOnSession.id > after)
-    return list(tx.execute(query).tuples())
+    return [(row, now) for row, now in tx.execute(query)]
 
 
 def _locked(tx: Session, session_ids: Collection[UUID]) -> list[UUID]:

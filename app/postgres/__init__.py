@@ -30,7 +30,7 @@ from app.errors import DatabaseUnavailable
 from app.postgres import launch, locks, reach
 from app.postgres.cluster import Cluster
 from app.postgres.failures import translated
-from app.postgres.settings import PATIENCE_S, POLL_S, STOP_PATIENCE_S
+from app.postgres.settings import OWN_START_PATIENCE_S, PATIENCE_S, POLL_S, STOP_PATIENCE_S
 
 log = structlog.get_logger(__name__)
 
@@ -89,19 +89,29 @@ class EmbeddedPostgres:
         # Looked at first, because a fork may have copied the mutex while a thread held it.
         if self._pid not in (0, os.getpid()):
             return
-        with self._mutex:
-            cluster = self._cluster
-            if cluster is None:
-                return
-            try:
-                with (
-                    translated(cluster.home),
-                    cluster.reserved(time.monotonic() + STOP_PATIENCE_S),
-                ):
-                    self._leave(cluster)
-            except DatabaseUnavailable as exc:
-                log.warning("postgres.not_stopped", reason=exc.detail)
-                self._drop_share()
+        if not self._mutex.acquire(timeout=OWN_START_PATIENCE_S):
+            # Another thread of ours is in `start`, for a minute perhaps. It ends with the process,
+            # and so does its share; the server is found by the next user.
+            log.warning("postgres.not_stopped", reason="It is being started.")
+            return
+        try:
+            self._give_back()
+        finally:
+            self._mutex.release()
+
+    def _give_back(self) -> None:
+        cluster = self._cluster
+        if cluster is None:
+            return
+        try:
+            with (
+                translated(cluster.home),
+                cluster.reserved(time.monotonic() + STOP_PATIENCE_S),
+            ):
+                self._leave(cluster)
+        except DatabaseUnavailable as exc:
+            log.warning("postgres.not_stopped", reason=exc.detail)
+            self._drop_share()
 
     def _take_share(self, cluster: Cluster) -> bool:
         users = cluster.home / "users.lock"

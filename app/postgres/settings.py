@@ -15,6 +15,7 @@ STATUS_LINE = 7  # of postmaster.pid, counted from 0: "starting", "ready", "stop
 
 PATIENCE_S = 60.0  # for a start, recovery after a crash included
 STOP_PATIENCE_S = 30.0
+OWN_START_PATIENCE_S = 2.0  # of a process that ends, for a start in another of its threads
 POLL_S = 0.005
 MAX_LOG_BYTES = 1_000_000
 

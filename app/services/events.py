@@ -32,7 +32,7 @@ RETRY_S = 1.0
 # Often enough to notice a connection that died without a word before the next lease runs out.
 CHECK_S = 10.0
 # What `revive` does may take a minute; a process that ends waits for it no longer than this.
-PATIENCE_S = 3.0
+PATIENCE_S = 2.0
 
 
 class Events:

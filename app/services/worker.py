@@ -63,7 +63,7 @@ class WorkerLimits:
     retry_s: float = 2.0
 
 
-@dataclass
+@dataclass(eq=False)
 class Attempt:
     """A claimed session in work. Everything but the two events belongs to its slot."""
 
@@ -106,7 +106,7 @@ class Worker:
         self._limits = limits
         self._bell = bell
         self._stopping = threading.Event()
-        self._attempts: dict[UUID, Attempt] = {}
+        self._attempts: list[Attempt] = []
         self._guard = threading.Lock()
         self._processes: list[Processes] = [
             {
@@ -141,8 +141,9 @@ class Worker:
     def cancel(self, session_id: UUID) -> None:
         """End the attempt at this session, if one is made here: it is erased or another's."""
         with self._guard:
-            attempt = self._attempts.get(session_id)
-        if attempt is not None:
+            # More than one, where a lease was lost and another slot has taken over.
+            found = [one for one in self._attempts if one.session_id == session_id]
+        for attempt in found:
             attempt.cancelled.set()
 
     def stop(self, *, grace_s: float) -> None:
@@ -153,7 +154,7 @@ class Worker:
         for slot in self._slots:
             slot.join(max(0.0, deadline - time.monotonic()))
         with self._guard:
-            rest = list(self._attempts.values())
+            rest = list(self._attempts)
         for attempt in rest:
             attempt.cancelled.set()
         for processes in self._processes:
@@ -210,12 +211,12 @@ class Worker:
         ):
             log.info("session.claimed", waited_s=_waited_s(row))
             with self._guard:
-                self._attempts[row.id] = attempt
+                self._attempts.append(attempt)
             try:
                 self._make(row, attempt, processes)
             finally:
                 with self._guard:
-                    del self._attempts[row.id]
+                    self._attempts.remove(attempt)
         return 0
 
     def _make(self, row: TryOnSession, attempt: Attempt, processes: Processes) -> None:
@@ -401,17 +402,17 @@ class Worker:
 
     def _keep(self) -> None:
         every = self._limits.lease_s / 3
-        renewed: dict[UUID, float] = {}
+        renewed: dict[Attempt, float] = {}
         while not self._ended.wait(min(PROGRESS_S, every)):
             with self._guard:
-                attempts = list(self._attempts.values())
+                attempts = list(self._attempts)
             now = time.monotonic()
             for attempt in attempts:
-                due = now - renewed.get(attempt.session_id, 0.0) >= every
+                due = now - renewed.get(attempt, 0.0) >= every
                 if (due or attempt.changed) and not attempt.cancelled.is_set():
                     self._renew(attempt)
-                    renewed[attempt.session_id] = now
-            renewed = {a.session_id: renewed.get(a.session_id, now) for a in attempts}
+                    renewed[attempt] = now
+            renewed = {one: renewed.get(one, now) for one in attempts}
 
     def _renew(self, attempt: Attempt) -> None:
         attempt.changed = False

@@ -196,13 +196,19 @@ class Run(Protocol):
         *arguments: str,
         dies_at: str | None = None,
         grace_s: float | None = None,
+        ends_before_loop: bool = False,
         **settings: object,
     ) -> Program: ...
 
 
 class Serve(Protocol):
     def __call__(
-        self, *, dies_at: str | None = None, grace_s: float | None = None, **settings: object
+        self,
+        *,
+        dies_at: str | None = None,
+        grace_s: float | None = None,
+        ends_before_loop: bool = False,
+        **settings: object,
     ) -> Server: ...
 
 
@@ -232,6 +238,7 @@ def run(database_url: str, tmp_path: Path) -> Iterator[Run]:
             *arguments: str,
             dies_at: str | None = None,
             grace_s: float | None = None,
+            ends_before_loop: bool = False,
             **settings: object,
         ) -> Program:
             kind = Server if arguments[0] == "serve" else Program
@@ -241,6 +248,7 @@ def run(database_url: str, tmp_path: Path) -> Iterator[Run]:
                 output=tmp_path / f"{arguments[0]}-{next(numbers)}.log",
                 dies_at=dies_at,
                 grace_s=grace_s,
+                ends_before_loop=ends_before_loop,
             )
             stack.callback(started.close)
             return started

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 # All that a process needs is imported once, before the processes are forked.
 import alembic.command  # noqa: F401
-import uvicorn  # noqa: F401
+import uvicorn
 
 from app import main, runtime  # noqa: F401
 from app.__main__ import main as command_line
@@ -25,11 +26,13 @@ def run(
     *,
     dies_at: str | None = None,
     grace_s: float | None = None,
+    ends_before_loop: bool = False,
 ) -> None:
     """Be `python -m app ARGUMENTS`, but without the `.env` of this checkout.
 
     environment: all of it. output: takes what is printed and logged.
     dies_at: see `Dying`. grace_s: instead of WORKER_GRACE_S.
+    ends_before_loop: SIGTERM comes just before the loop begins.
     """
     descriptor = os.open(output, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
     os.dup2(descriptor, 1)
@@ -42,7 +45,20 @@ def run(
         vars(runtime)["LocalStorage"] = Dying
     if grace_s is not None:
         runtime.WORKER_GRACE_S = grace_s
+    if ends_before_loop:
+        _send_sigterm_before(uvicorn.Server)
     sys.exit(command_line(arguments))
+
+
+def _send_sigterm_before(server: type[uvicorn.Server]) -> None:
+    begin = server.run
+
+    def run(self: uvicorn.Server, sockets: list[socket.socket] | None = None) -> None:
+        os.kill(os.getpid(), signal.SIGTERM)
+        os.write(1, b"the loop begins\n")
+        begin(self, sockets)
+
+    server.run = run  # type: ignore[method-assign]
 
 
 class Dying(LocalStorage):

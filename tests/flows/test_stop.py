@@ -35,6 +35,14 @@ def test_a_server_that_is_just_starting_ends_too(serve: Serve) -> None:
     assert server.wait(within_s=5) == 0
 
 
+def test_a_signal_just_before_the_loop_does_not_break_it(serve: Serve) -> None:
+    server = serve(ends_before_loop=True)
+
+    assert server.wait(within_s=5) == 0
+    assert "the loop begins" in server.text, "an exception inside the loop would break that"
+    assert "Traceback" not in server.text
+
+
 def test_what_is_nearly_done_is_finished(serve: Serve, shopper: Shopper) -> None:
     server = serve(mock_seconds=1.5).ready()
     session_id, waiting = server.shopper.submit(), server.shopper.submit()

@@ -185,6 +185,35 @@ def test_it_is_what_the_product_needs(cluster: Path) -> None:
     assert rows == [(False, "tryonai", "UTF8", "UTC", "on", "ä")]
 
 
+def test_a_process_that_ends_does_not_wait_for_a_start_of_its_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("app.postgres.OWN_START_PATIENCE_S", 0.05)
+    begun, go_on = threading.Event(), threading.Event()
+
+    def hang(*_: object) -> None:
+        begun.set()
+        go_on.wait(30)
+        raise DatabaseUnavailable
+
+    monkeypatch.setattr("app.postgres.Cluster", hang)
+    server = EmbeddedPostgres(tmp_path)
+    starting = threading.Thread(target=_in_vain, args=(server.start,))
+    starting.start()
+    assert begun.wait(10)
+
+    server.stop()
+
+    assert starting.is_alive()
+    go_on.set()
+    starting.join(10)
+
+
+def _in_vain(step: Callable[[], None]) -> None:
+    with pytest.raises(DatabaseUnavailable):
+        step()
+
+
 def test_a_second_user_adopts_and_the_last_one_stops_it(cluster: Path) -> None:
     first, second = EmbeddedPostgres(cluster), EmbeddedPostgres(cluster)
     first.start()
