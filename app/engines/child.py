@@ -18,6 +18,7 @@ import time
 import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from functools import lru_cache
 from io import BytesIO
 from pathlib import Path
 from queue import SimpleQueue
@@ -237,7 +238,7 @@ def _part(said: float | None) -> float | None:
 def _decode(job: say.Job) -> TryOnRequest:
     return TryOnRequest(
         person=_pixels(job.person),
-        garment=_pixels(job.garment),
+        garment=_kept(job.garment).copy() if job.keep_garment else _pixels(job.garment),
         category=cast("Any", job.category),
         garment_photo_type=cast("Any", job.garment_photo_type),
         mode=cast("Any", job.mode),
@@ -251,6 +252,12 @@ def _pixels(data: bytes) -> Rgb:
 
     with Image.open(BytesIO(data), formats=("JPEG", "PNG", "WEBP")) as image:
         return np.array(image.convert("RGB"))  # a copy: engines may write into it
+
+
+@lru_cache(maxsize=4)
+def _kept(data: bytes) -> Rgb:
+    """A garment that is likely to be asked for again: 13 ms to decode as WebP, 0.4 ms to copy."""
+    return _pixels(data)
 
 
 def _encode(result: TryOnResult, output_format: say.OutputFormat) -> tuple[bytes, int, int]:

@@ -20,7 +20,10 @@ OutputFormat = Literal["jpeg", "png", "webp"]
 
 @dataclass(frozen=True)
 class Job:
-    """What to make. person, garment: encoded JPEG, PNG or WebP; decoded by the child alone."""
+    """What to make. person, garment: encoded JPEG, PNG or WebP; decoded by the child alone.
+
+    keep_garment: it is a catalogue's, nobody's own, and may stay decoded for the next run.
+    """
 
     person: bytes
     garment: bytes
@@ -29,6 +32,7 @@ class Job:
     mode: str = "balanced"
     seed: int = 0
     output_format: OutputFormat = "jpeg"
+    keep_garment: bool = False
 
 
 @dataclass(frozen=True)

@@ -215,6 +215,7 @@ class EngineProcess:
 
     def _watch(self, child: _Child) -> Iterator[say.FromChild | None]:
         """What the child says, and None now and then, until it ends or takes too much."""
+        looked_at = time.monotonic()
         while True:
             had_ended = child.ended  # asked first: its last words may still be in the pipe
             frame = child.hear(POLL_S)
@@ -223,6 +224,10 @@ class EngineProcess:
             if isinstance(frame, say.Gone) or (frame is None and had_ended):
                 raise EngineError(FailureCode.ENGINE_ERROR, log=child.obituary())
             yield frame
+            # By time and not by frame: looking costs up to some milliseconds of CPU.
+            if time.monotonic() < looked_at + POLL_S:
+                continue
+            looked_at = time.monotonic()
             used_mb = child.memory_bytes() >> 20
             if used_mb > self._memory_mb:
                 log = f"{used_mb} MB in use, at most {self._memory_mb} MB allowed"

@@ -277,6 +277,7 @@ class Worker:
             mode=options["mode"],
             seed=options["seed"],
             output_format=cast("OutputFormat", options["output_format"]),
+            keep_garment=row.garment_image_url is None,
         )
 
     def _read_garment(self, row: TryOnSession) -> bytes:

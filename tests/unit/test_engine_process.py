@@ -19,7 +19,7 @@ import pytest
 from PIL import Image
 
 from app.config import Settings
-from app.engines import Caution, EngineSpec, find, scratch
+from app.engines import Caution, EngineSpec, child, find, scratch
 from app.engines.mock import FAULTS
 from app.engines.process import EngineProcess, Job, Output, _Child
 from app.errors import EngineError, EngineUnavailable, FailureCode, RunCancelled
@@ -149,6 +149,20 @@ def test_pixels_survive_the_way_through_the_process(acts: EngineProcess) -> None
 
     with Image.open(BytesIO(output.data)) as made, Image.open(BytesIO(PHOTO)) as sent:
         assert made.tobytes() == sent.tobytes()
+
+
+def test_only_a_catalogues_garment_is_kept_and_no_run_can_spoil_it() -> None:
+    child._kept.cache_clear()
+    child._decode(Job(PHOTO, PHOTO))
+    assert child._kept.cache_info().currsize == 0
+
+    first = child._decode(Job(PHOTO, PHOTO, keep_garment=True)).garment
+    before = first.copy()
+    first[:] = 0
+    second = child._decode(Job(PHOTO, PHOTO, keep_garment=True)).garment
+
+    assert (second == before).all()
+    assert child._kept.cache_info().hits == 1
 
 
 def test_the_process_stays_warm_between_runs(acts: EngineProcess) -> None:
