@@ -31,6 +31,8 @@ from tests import pictures
 from tests.api.sessions import OWNER, TOKEN, URL, complete, create, expire
 from tests.conftest import MakeClient
 
+pytestmark = pytest.mark.slow
+
 EXAMPLES = int(os.environ.get("SCHEMATHESIS_EXAMPLES", "6"))
 
 PHOTOS = [

@@ -48,7 +48,7 @@ POLL_S = 0.03
 T = TypeVar("T")
 
 
-def wait_for(condition: Callable[[], T | None], *, within_s: float = 10) -> T:
+def wait_for(condition: Callable[[], T | None], *, within_s: float = 20) -> T:
     """What the condition says as soon as it says something true; a failure when it never does."""
     deadline = time.monotonic() + within_s
     while not (said := condition()):
@@ -106,7 +106,7 @@ class Shopper:
         found: dict[str, Any] = answer.json()
         return found
 
-    def wait(self, session_id: str, status: str, *, within_s: float = 10) -> dict[str, Any]:
+    def wait(self, session_id: str, status: str, *, within_s: float = 20) -> dict[str, Any]:
         """The session, once it is in that state."""
 
         def seen() -> dict[str, Any] | None:
