@@ -41,7 +41,7 @@ UserToken = Annotated[
 async def owners(rt: Rt, x_user_token: UserToken = None) -> Sequence[str]:
     """Every value that this owner's rows may carry.
 
-    A token that no session can have is treated as one that has none: the answer tells nothing.
+    A token that no session can have is not refused: it finds nothing, like any other stranger's.
     """
     if not x_user_token:
         raise UserTokenRequired("Send the header X-User-Token with the token of the create.")

@@ -167,7 +167,7 @@ class Alive(BaseModel):
 
 
 class FieldError(BaseModel):
-    pointer: str = Field(description="Where: `#/person_image`, `#/query/limit`.")
+    pointer: str = Field(description="Where: `#/person_image`, `#/limit`.")
     detail: str
 
 
