@@ -51,6 +51,7 @@ class Settings(BaseSettings):
     database_url: SecretStr | None = None
     database_pool_size: Annotated[int, Field(ge=1, le=100)] = 10
     data_dir: Path = Path(".data")
+    weights_dir: Path = Path("weights")
     storage: str = "uploads"
     secret_key: SecretStr | None = None
 
@@ -58,6 +59,7 @@ class Settings(BaseSettings):
     engines: Words = ("mock",)
     engine_timeout: Annotated[float, Field(gt=0)] = 60
     engine_memory_mb: Annotated[int, Field(ge=64)] = 2048
+    person_parser: Path | None = None
     mock_seconds: Annotated[float, Field(ge=0)] = 3
     mock_failure_rate: Annotated[float, Field(ge=0, le=1)] = 0.1
     mock_faults: Words = ()
@@ -83,10 +85,10 @@ class Settings(BaseSettings):
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     metrics_token: SecretStr | None = None
 
-    @field_validator("data_dir")
+    @field_validator("data_dir", "weights_dir", "person_parser")
     @classmethod
-    def _absolute(cls, value: Path) -> Path:
-        return _from_root(value)
+    def _absolute(cls, value: Path | None) -> Path | None:
+        return None if value is None else _from_root(value)
 
     @field_validator("log_format", "log_level", mode="before")
     @classmethod
