@@ -11,6 +11,7 @@ from pathlib import Path
 from sqlalchemy import func, select
 
 from app import __version__, crud
+from app.engines import BUILT_IN
 from app.engines.process import EngineProcess
 from app.errors import EngineUnavailable, StorageFull
 from app.problems import of_exception
@@ -152,12 +153,13 @@ def _check_worker(rt: Runtime) -> Part:
 
 
 def _engine(rt: Runtime) -> Part:
-    trouble = list(rt.worker.engine_trouble) if rt.worker is not None else []
+    trouble = dict(rt.worker.engine_trouble) if rt.worker is not None else {}
     if trouble:
-        # Everybody may read this page, and the reason may name paths.
+        reasons = "".join(f" {trouble[name]}" for name in trouble if name in BUILT_IN)
+        # Everybody may read this page, and the reason of an engine that is not ours may name paths.
         return Part(
             status="degraded",
-            detail=f"Does not load: {', '.join(trouble)}. The log says why; "
+            detail=f"Does not load: {', '.join(trouble)}.{reasons} The log says why; "
             "`python -m app doctor` tries the default engine.",
         )
     return OK

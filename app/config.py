@@ -55,8 +55,8 @@ class Settings(BaseSettings):
     storage: str = "uploads"
     secret_key: SecretStr | None = None
 
-    engine: str = "mock"
-    engines: Words = ("mock",)
+    engine: str = "warp"
+    engines: Words = ("warp", "mock")
     engine_timeout: Annotated[float, Field(gt=0)] = 60
     engine_memory_mb: Annotated[int, Field(ge=64)] = 2048
     person_parser: Path | None = None

@@ -189,6 +189,8 @@ def _engine_options(name: str, settings: Settings) -> dict[str, object]:
             "failure_rate": settings.mock_failure_rate,
             "faults": settings.mock_faults,
         }
+    if name == "warp":
+        return {"weights_dir": settings.weights_dir, "person_parser": settings.person_parser}
     return {}
 
 

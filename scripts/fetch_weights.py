@@ -24,11 +24,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(ROOT))
-sys.path.insert(0, str(ROOT / "scripts"))
+sys.path.insert(0, str(Path(__file__).resolve().parent))
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from bootstrap import PIP_SHA256, PIP_WHEEL, WHERE_TO
+from bootstrap import PIP_SHA256, PIP_WHEEL, ROOT, WHERE_TO
 
 from app.engines.warp.weights import LICENCE_FILE, MEDIAPIPE, WEIGHTS, wrong
 from app.errors import TryOnError

@@ -150,6 +150,8 @@ def _settings(database_url: str, folder: Path, overrides: dict[str, object]) -> 
         "data_dir": folder / "data",
         "storage": str(folder / "uploads"),
         "secret_key": SECRET,
+        "engine": "mock",  # warp's tests ask for it: loading its networks takes half a second
+        "engines": ("mock",),
         "mock_seconds": 0,
         "mock_failure_rate": 0,
         "worker_concurrency": 0,

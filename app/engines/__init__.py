@@ -139,7 +139,9 @@ class EngineSpec:
         return cast("Engine", factory(**self.options))
 
 
-BUILT_IN = MappingProxyType({"mock": "app.engines.mock:MockEngine"})
+BUILT_IN = MappingProxyType(
+    {"warp": "app.engines.warp:WarpEngine", "mock": "app.engines.mock:MockEngine"}
+)
 """Engines of this package, by name; imported only when asked for."""
 
 

@@ -220,6 +220,8 @@ def environment(tmp_path: Path, **settings: object) -> dict[str, str]:
         "data_dir": tmp_path / "data",
         "storage": tmp_path / "uploads",
         "secret_key": SECRET,
+        "engine": "mock",
+        "engines": "mock",
         "mock_seconds": 0,
         "mock_failure_rate": 0,
         "lease_seconds": 10,
