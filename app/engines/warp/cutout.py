@@ -1,0 +1,401 @@
+"""A garment's coverage, found in a photo of it on plain ground.
+
+The ground is a smooth surface through the photo's border. What differs from it, however little,
+is the garment and its shadow; the two are told apart by what a shadow is: the ground's own colour,
+darker, with a soft outer edge. The mask is made small, the edge's coverage at the final size.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import cast
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from app.engines.warp.arrays import (
+    blur,
+    disc,
+    lab,
+    largest_component,
+    push_pull,
+    shrink,
+    smoothstep,
+)
+from app.engines.warp.values import Floats, Mask, Points, Rgb
+
+Binary = NDArray[np.uint8]
+"""(h, w), 0 or 1."""
+
+MASK_SIDE = 512
+"""The mask's long side, pixels: seams and gaps of 1 % of a garment are 4 px wide there."""
+
+_RING = 0.02
+"""The border strip taken for ground, of the short side: garments rarely come nearer."""
+
+_RING_INLIER = 15.0
+"""Lab distance from the ring's median up to which a border pixel belongs to the ground."""
+
+_LEAST_DEVIATION = 1.3
+"""Lab distance from the ground that is something: white on near-white differs by 3, studio
+grounds are noisy by 0.8 (97th percentile) or less."""
+
+
+@dataclass(frozen=True)
+class Ground:
+    """What the photo's ground looks like.
+
+    surface: (h, w, 3), Lab, the ground's colour at every pixel of the small picture, also behind
+    the garment. noise: Lab distance from it that 97 % of the border stay within.
+    plain: 0–1, the share of the border that lies on it.
+    """
+
+    surface: Floats
+    noise: float
+    plain: float
+
+
+@dataclass(frozen=True)
+class Silhouette:
+    """Where the garment is in the small picture.
+
+    mask: (h, w), 0 or 1. ground: as found. contrast: Lab distance from the ground, the 20th
+    percentile along the rim. border: the share of the picture's four sides that the mask touches.
+    shadow: the share of what differed from the ground that was taken for shadow.
+    """
+
+    mask: Binary
+    ground: Ground
+    contrast: float
+    border: float
+    shadow: float
+
+
+# --- ground ---------------------------------------------------------------------------------
+
+
+def _ring(height: int, width: int) -> NDArray[np.bool_]:
+    thick = max(3, round(_RING * min(height, width)))
+    ring = np.ones((height, width), np.bool_)
+    ring[thick:-thick, thick:-thick] = False
+    return ring
+
+
+def fit_ground(picture: Floats) -> Ground:
+    """Lay a quadratic surface through the border's colours; picture: Lab.
+
+    Quadratic, as lamps and lenses darken a photo towards its corners. What lies off the surface
+    (a garment that runs out of the photo) is left out and the rest fitted again.
+    """
+    height, width = picture.shape[:2]
+    ring = _ring(height, width)
+    y, x = np.nonzero(ring)
+    colours = picture[ring]
+    terms = _terms(x / width - 0.5, y / height - 0.5)
+    near = np.abs(colours - np.median(colours, axis=0)).max(1) < _RING_INLIER
+    off = np.zeros(len(colours), np.float32)
+    coefficients = np.zeros((terms.shape[1], 3), np.float32)
+    for _ in range(3):
+        if near.sum() < 10 * terms.shape[1]:
+            break
+        weighted = terms[near]
+        # A trace of a ridge: with half the border hidden the far side would be made up.
+        normal = weighted.T @ weighted + np.diag([0, 1, 1, 4, 4, 4]).astype(np.float32)
+        coefficients = np.linalg.solve(normal, weighted.T @ colours[near])
+        off = np.sqrt(((colours - terms @ coefficients) ** 2).sum(1))
+        near = off < max(3.0, 3 * float(np.percentile(off[near], 70)))
+    grid_y, grid_x = np.mgrid[0:height, 0:width].astype(np.float32)
+    surface = _terms(grid_x.ravel() / width - 0.5, grid_y.ravel() / height - 0.5) @ coefficients
+    return Ground(
+        surface.reshape(height, width, 3).astype(np.float32),
+        noise=_noise(picture, surface.reshape(height, width, 3), ring, near),
+        plain=float(near.mean()),
+    )
+
+
+def _terms(x: NDArray[np.floating], y: NDArray[np.floating]) -> Floats:
+    return np.stack([np.ones_like(x), x, y, x * x, y * y, x * y], 1).astype(np.float32)
+
+
+def _noise(
+    picture: Floats, surface: Floats, ring: NDArray[np.bool_], near: NDArray[np.bool_]
+) -> float:
+    if not near.any():
+        return 255.0
+    return float(np.percentile(_deviation(picture, surface)[ring][near], 97))
+
+
+def _deviation(picture: Floats, surface: Floats) -> Floats:
+    distance = np.sqrt(((picture - surface) ** 2).sum(2))
+    return cast("Floats", cv2.GaussianBlur(distance.astype(np.float32), (0, 0), 0.8))
+
+
+# --- silhouette -----------------------------------------------------------------------------
+
+
+def find_silhouette(photo: Rgb) -> Silhouette:
+    """The garment's mask, in a small copy of the photo; empty where there is nothing."""
+    picture = lab(shrink(photo, MASK_SIDE))
+    ground = fit_ground(picture)
+    deviation = _deviation(picture, ground.surface)
+    different = _different(picture, deviation, ground.noise)
+    garment = _without_shadow(picture, ground, deviation, different)
+    garment = largest_component(_opened(garment, 3))
+    garment = cast("Binary", cv2.morphologyEx(garment, cv2.MORPH_CLOSE, disc(5)))
+    garment = _without_holes(garment, deviation, ground.noise)
+    rim = garment - cv2.erode(garment, disc(9))
+    sides = np.concatenate([garment[0], garment[-1], garment[:, 0], garment[:, -1]])
+    return Silhouette(
+        garment,
+        ground,
+        contrast=float(np.percentile(deviation[rim > 0], 20)) if rim.any() else 0.0,
+        border=float(sides.mean()),
+        shadow=1 - float(garment.sum()) / max(1, int(different.sum())),
+    )
+
+
+def _different(picture: Floats, deviation: Floats, noise: float) -> Binary:
+    """All that is not joined to the border by pixels that look like the ground.
+
+    Edges are walls: a white garment whose edge is a thin line keeps its white inside.
+    """
+    least = max(_LEAST_DEVIATION, 1.6 * noise) if noise < 2.2 else 1.35 * noise
+    edges = _gradient(picture) > max(7.0, 4 * noise)
+    like_ground = ((deviation < least) & ~edges).astype(np.uint8)
+    like_ground = cast("Binary", cv2.morphologyEx(like_ground, cv2.MORPH_OPEN, disc(3)))
+    outside = _joined_to_border(like_ground)
+    return cast("Binary", cv2.morphologyEx(1 - outside, cv2.MORPH_OPEN, disc(3)))
+
+
+def _gradient(picture: Floats) -> Floats:
+    """Lightness steps between neighbours, in L as 8 bits."""
+    return cast(
+        "Floats", cv2.morphologyEx(picture[..., 0], cv2.MORPH_GRADIENT, np.ones((3, 3), np.uint8))
+    )
+
+
+def _opened(mask: Binary, diameter: int) -> Binary:
+    return cast("Binary", cv2.morphologyEx(mask, cv2.MORPH_OPEN, disc(diameter)))
+
+
+def _joined_to_border(mask: Binary) -> Binary:
+    count, labels = cv2.connectedComponents(mask, connectivity=4)
+    kept = np.zeros(count, np.uint8)
+    for side in (labels[0], labels[-1], labels[:, 0], labels[:, -1]):
+        kept[side] = 1
+    kept[0] = 0
+    return cast("Binary", kept[labels])
+
+
+def _without_holes(garment: Binary, deviation: Floats, noise: float) -> Binary:
+    """Fill what is enclosed, but for openings through which the bare ground shows."""
+    outside = _joined_to_border((1 - garment).astype(np.uint8))
+    count, labels, stats, _ = cv2.connectedComponentsWithStats(
+        1 - garment - outside, connectivity=4
+    )
+    filled = (1 - outside).astype(np.uint8)
+    for i in range(1, count):
+        hole = labels == i
+        if stats[i, cv2.CC_STAT_AREA] > 0.0006 * garment.size and _is_ground(
+            deviation[hole], noise
+        ):
+            filled[hole] = 0
+    return filled
+
+
+def _is_ground(deviation: Floats, noise: float) -> bool:
+    return bool(
+        np.median(deviation) < max(1.0, 0.75 * noise)
+        and np.percentile(deviation, 90) < max(1.3, 1.05 * noise)
+    )
+
+
+# --- shadow ---------------------------------------------------------------------------------
+
+_SHADOW_DEPTH = 0.08
+"""How far a cast shadow reaches in from the rim of all that differs, of the mask's short side."""
+
+_DARKEST_SHADOW = 0.30
+"""A shadow keeps this much of the ground's lightness; under a garment's very edge it is darker,
+but no wider than the matte's band."""
+
+_SHADOW_TINT = 4.0
+"""Lab chroma by which a shadow differs from the ground beside it, at most: sky light and the
+garment's own reflected colour tint it."""
+
+
+def _without_shadow(
+    picture: Floats, ground: Ground, deviation: Floats, different: Binary
+) -> Binary:
+    """Move the mask's rim inwards over what may be a cast shadow, to the next real edge.
+
+    What may be shadow, near the rim, belongs to nobody at first; garment and ground then grow into
+    it from both sides and meet on the strongest edge between them (watershed). A shadow is soft
+    where it begins, so its outer edge does not stop the ground.
+    """
+    if not different.any():
+        return different
+    height, width = different.shape
+    candidates = _may_be_shadow(picture, ground) & (different > 0)
+    depth = cv2.distanceTransform(different, cv2.DIST_L2, 5)
+    open_to_ground = candidates & (depth < _SHADOW_DEPTH * min(height, width))
+    sure_garment = cv2.morphologyEx(
+        ((different > 0) & ~open_to_ground).astype(np.uint8), cv2.MORPH_OPEN, disc(3)
+    )
+    sure_garment = cv2.erode(sure_garment, disc(3))
+    sure_ground = cv2.erode((1 - different).astype(np.uint8), disc(3))
+    markers = np.where(sure_garment > 0, 2, np.where(sure_ground > 0, 1, 0)).astype(np.int32)
+    smooth = np.clip(cv2.GaussianBlur(picture, (0, 0), 1.0), 0, 255).astype(np.uint8)
+    cv2.watershed(smooth, markers)
+    grown = _close_line(markers, different)
+    return _keep_sharp_edged(grown, different, deviation)
+
+
+def _close_line(markers: NDArray[np.int32], different: Binary) -> Binary:
+    """Watershed leaves a line of -1 between the basins: it goes to the garment."""
+    garment = (markers == 2).astype(np.uint8)
+    line = (markers == -1).astype(np.uint8)
+    return cast("Binary", (garment | (line & cv2.dilate(garment, disc(3)))) & different)
+
+
+def _may_be_shadow(picture: Floats, ground: Ground) -> NDArray[np.bool_]:
+    """Darker than the ground, with its colour: a and b shrink towards grey (128) with L."""
+    smooth = cv2.GaussianBlur(picture, (0, 0), 1.0)
+    share = smooth[..., 0] / np.maximum(ground.surface[..., 0], 1)
+    chroma_off = smooth[..., 1:] - 128 - (ground.surface[..., 1:] - 128) * share[..., None]
+    tint = np.sqrt((chroma_off**2).sum(2))
+    limit = _SHADOW_TINT + 6 * np.clip(1 - share, 0, 1)
+    return np.asarray((share < 1.0) & (share > _DARKEST_SHADOW) & (tint < limit))
+
+
+def _keep_sharp_edged(grown: Binary, different: Binary, deviation: Floats) -> Binary:
+    """Give back what was taken for shadow but begins with a sharp edge: a pale hem, a panel.
+
+    At a sharp edge the difference from the ground is complete 3 px inside; where a shadow begins
+    it is still rising 8 px inside.
+    """
+    lost = different & (1 - grown)
+    depth = cv2.distanceTransform(different, cv2.DIST_L2, 5)
+    count, labels, stats, _ = cv2.connectedComponentsWithStats(lost, connectivity=4)
+    result = grown.copy()
+    for i in range(1, count):
+        part = labels == i
+        if stats[i, cv2.CC_STAT_AREA] < 12:
+            result[part] = 1
+            continue
+        near, far = part & (depth >= 2) & (depth <= 4), part & (depth >= 6) & (depth <= 10)
+        if near.sum() < 8 or far.sum() < 8:
+            continue
+        if np.median(deviation[near]) > 0.7 * np.median(deviation[far]):
+            result[part] = 1
+    return result
+
+
+# --- the matte ------------------------------------------------------------------------------
+
+_BAND = 2.5
+"""Half the width of the band whose coverage is computed, in pixels of the small picture."""
+
+_CONTRAST_BEGIN, _CONTRAST_FULL = 18.0, 45.0
+"""RGB distance between garment and ground from which on a pixel's mix of the two can be read."""
+
+
+@dataclass(frozen=True)
+class Cutout:
+    """The garment alone, in a crop.
+
+    picture: (h, w, 3) float32, sRGB 0–255, colours going on outwards. alpha: its coverage.
+    mask: (h, w), 0 or 1, the same size. origin, scale: photo pixels = crop pixels / scale + origin.
+    """
+
+    picture: Floats
+    alpha: Mask
+    mask: Binary
+    origin: Points
+    scale: float
+
+
+def matte(photo: Rgb, silhouette: Silhouette, side: int, margin: int = 4) -> Cutout:
+    """Crop the photo to the garment, at most `side` pixels long, with its edge's exact coverage."""
+    small_height, small_width = silhouette.mask.shape
+    height, width = photo.shape[:2]
+    ratio = max(height, width) / max(small_height, small_width)
+    x, y, w, h = cv2.boundingRect(silhouette.mask)
+    pad = margin / min(1.0, side / (ratio * max(w, h)) * ratio) + 2
+    left, top = max(0, int((x - pad) * ratio)), max(0, int((y - pad) * ratio))
+    right = min(width, int(np.ceil((x + w + pad) * ratio)))
+    bottom = min(height, int(np.ceil((y + h + pad) * ratio)))
+    crop = shrink(photo[top:bottom, left:right], side)
+    scale = crop.shape[1] / (right - left)
+    mask = _upsample(silhouette.mask, ratio, (left, top, right, bottom), crop.shape[:2])
+    alpha = _coverage(crop.astype(np.float32), mask, band=max(2.0, _BAND * ratio * scale))
+    picture = _extend(crop.astype(np.float32), alpha)
+    origin = np.array([left, top], np.float32)
+    return Cutout(picture, alpha, (alpha > 0.5).astype(np.uint8), origin, scale)
+
+
+def _upsample(
+    mask: Binary, ratio: float, box: tuple[int, int, int, int], size: tuple[int, ...]
+) -> Mask:
+    left, top, right, bottom = box
+    step_x, step_y = (right - left) / size[1] / ratio, (bottom - top) / size[0] / ratio
+    to_small = np.array(
+        [
+            [step_x, 0, left / ratio + step_x / 2 - 0.5],
+            [0, step_y, top / ratio + step_y / 2 - 0.5],
+        ],
+        np.float32,
+    )
+    soft = cv2.GaussianBlur(mask.astype(np.float32), (0, 0), 0.7)
+    return cast(
+        "Mask",
+        cv2.warpAffine(
+            soft,
+            to_small,
+            (size[1], size[0]),
+            flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,
+            borderMode=cv2.BORDER_REPLICATE,
+        ),
+    )
+
+
+def _coverage(crop: Floats, mask: Mask, band: float) -> Mask:
+    """Read from each pixel near the edge how much of it is garment.
+
+    alpha = (I - G)·(F - G) / |F - G|², F and G the mean colours of what is
+    surely garment and surely ground beside it. Where the two look alike the smooth mask stands.
+    """
+    solid = (mask > 0.5).astype(np.uint8)
+    width = disc(2 * round(band))
+    core = cast("Binary", cv2.erode(solid, width))
+    outside = cast("Binary", 1 - cv2.dilate(solid, width))
+    sigma = 1.2 * band
+    inner, has_inner = _mean_colour(crop, core, sigma)
+    outer, has_outer = _mean_colour(crop, outside, sigma)
+    toward = inner - outer
+    squared = (toward**2).sum(2)
+    read = np.clip(((crop - outer) * toward).sum(2) / np.maximum(squared, 1), 0, 1)
+    trust = smoothstep(np.sqrt(squared), _CONTRAST_BEGIN, _CONTRAST_FULL)
+    trust *= ((has_inner > 1e-3) & (has_outer > 1e-3)).astype(np.float32)
+    sharp = smoothstep(mask, 0.25, 0.75)
+    # Far from the mask's edge a pixel cannot be garment, whatever its colour.
+    reach = smoothstep(blur(solid.astype(np.float32), band), 0.02, 0.25)
+    mixed = sharp * (1 - trust) + np.minimum(read, reach) * trust
+    band_only = (core == 0) & (outside == 0)
+    alpha = np.where(band_only, mixed, core.astype(np.float32)).astype(np.float32)
+    # The last traces of ground and of noise in the flat parts.
+    return np.asarray(np.clip((alpha - 0.06) / 0.88, 0, 1), np.float32)
+
+
+def _mean_colour(crop: Floats, mask: Binary, sigma: float) -> tuple[Floats, Mask]:
+    weight = mask.astype(np.float32)
+    share = blur(weight, sigma)
+    mean = blur(crop * weight[..., None], sigma) / np.maximum(share, 1e-4)[..., None]
+    return np.asarray(mean, np.float32), share
+
+
+def _extend(crop: Floats, alpha: Mask) -> Floats:
+    """The colours of full coverage, going on outwards over the edge's mixed pixels."""
+    known = cv2.erode((alpha > 0.97).astype(np.uint8), disc(3)).astype(np.float32)
+    return push_pull(crop, known)
