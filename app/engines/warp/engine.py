@@ -2,12 +2,68 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
+from dataclasses import dataclass, field
 from pathlib import Path
+from types import MappingProxyType
 
-from app.engines import RunContext, TryOnRequest, TryOnResult
-from app.engines.warp.values import Rgb
+import cv2
+import numpy as np
+
+from app.engines import Mode, RunContext, TryOnRequest, TryOnResult
+from app.engines.warp import composition, people, quality, targets, warping
+from app.engines.warp.arrays import shrink
+from app.engines.warp.garments import read_garment
+from app.engines.warp.networks import Networks
+from app.engines.warp.parsing import parse
+from app.engines.warp.pose import find_pose
+from app.engines.warp.scene import Scene, see
+from app.engines.warp.values import SIDES, Garment, Rgb, TopOutline
 from app.errors import EngineError, FailureCode
+
+
+@dataclass(frozen=True)
+class Effort:
+    """The long sides, in pixels, at which a mode works.
+
+    photo: where the body and its parts are found. garment: its picture. paint: where the garment is
+    drawn. result: of the picture that is given back, at most.
+    """
+
+    photo: int
+    garment: int
+    paint: int
+    result: int
+
+
+EFFORTS: MappingProxyType[Mode, Effort] = MappingProxyType(
+    {
+        "fast": Effort(photo=640, garment=512, paint=640, result=1536),
+        "balanced": Effort(photo=1024, garment=1024, paint=1536, result=1536),
+        "quality": Effort(photo=1024, garment=1536, paint=2048, result=2048),
+    }
+)
+
+_STAGES = ("pose", "garment", "parsing", "targets", "warping", "composition", "quality")
+
+
+@dataclass
+class _Run:
+    """One run's clock: tells progress, lets it be cancelled, and keeps the seconds by stage."""
+
+    context: RunContext
+    timings_s: dict[str, float] = field(default_factory=dict)
+    _begun: float = field(default_factory=time.perf_counter)
+
+    def stage(self, name: str) -> None:
+        """A stage begins here; `done` ends it."""
+        self.context.check()
+        self.context.progress(name, _STAGES.index(name) / len(_STAGES))
+        self._begun = time.perf_counter()
+
+    def done(self, name: str) -> None:
+        self.timings_s[name] = time.perf_counter() - self._begun
 
 
 class Pipeline:
@@ -15,6 +71,7 @@ class Pipeline:
 
     def __init__(self, weights_dir: Path, person_parser: Path | None = None) -> None:
         """weights_dir: checked already. Raises EngineUnavailable."""
+        self._networks = Networks(weights_dir)
 
     def run(
         self,
@@ -28,4 +85,109 @@ class Pipeline:
         on_picture: is shown what a stage has made, by the stage's name, as a picture to look at.
         Raises EngineError with the reason why not.
         """
-        raise EngineError(FailureCode.ENGINE_ERROR, log="the stages are not joined yet")
+        show = on_picture or _ignore
+        effort = EFFORTS[request.mode]
+        cv2.setRNGSeed(request.seed & 0x7FFFFFFF)
+        run = _Run(context)
+        result = shrink(request.person, effort.result)
+        canvas, photo = shrink(result, effort.paint), shrink(result, effort.photo)
+
+        run.stage("pose")
+        pose, body = find_pose(self._networks, photo)
+        run.done("pose")
+
+        run.stage("garment")
+        garment = read_garment(
+            request.garment,
+            category=request.category,
+            photo_type=request.garment_photo_type,
+            side=effort.garment,
+        )
+        people.check_hips(photo, body, garment.category)
+        show("garment", _on_grey(garment))
+        run.done("garment")
+
+        run.stage("parsing")
+        parts = parse(self._networks, photo, pose, body)
+        scene = see(canvas, pose=pose, body=body, parts=parts, category=garment.category)
+        show("parts", _coloured(scene))
+        run.done("parsing")
+
+        easel = self._paint_top(scene, garment, run, seed=request.seed)
+        picture = _finish(easel, scene, canvas, result)
+        run.done("composition")
+
+        run.stage("quality")
+        codes = (*people.cautions(photo, body), *garment.cautions)
+        run.done("quality")
+        return TryOnResult(
+            picture=picture,
+            seed=request.seed,
+            quality=None,
+            timings_s=run.timings_s,
+            warnings=tuple(quality.caution(code) for code in codes),
+        )
+
+    @staticmethod
+    def _paint_top(scene: Scene, garment: Garment, run: _Run, *, seed: int) -> composition.Easel:
+        outline = garment.outline
+        if not isinstance(outline, TopOutline):
+            raise EngineError(FailureCode.GARMENT_UNSUPPORTED, stage="targets")
+        run.stage("targets")
+        target = targets.place_top(scene, garment)
+        run.done("targets")
+
+        run.stage("warping")
+        source = warping.prepare(garment, target.scale)
+        layer, inside = warping.warp_body(scene, source, outline, target)
+        sleeves = [
+            warping.warp_sleeve(scene, source, flat.sleeve, worn.sleeve, side)
+            for side in SIDES
+            for flat, worn in [(outline.side(side), target.side(side))]
+            if flat.sleeve is not None and worn.sleeve is not None
+        ]
+        layers = composition.TopLayers(
+            layer, inside, tuple(sleeve for sleeve in sleeves if sleeve is not None)
+        )
+        run.done("warping")
+
+        run.stage("composition")
+        return composition.paint_top(scene, layers, target, seed=seed)
+
+
+def _finish(easel: composition.Easel, scene: Scene, canvas: Rgb, result: Rgb) -> Rgb:
+    """The painting on the result, which may be larger than the canvas it was made on."""
+    if canvas.shape == result.shape:
+        return easel.finish(result, scene.left, scene.top)
+    scale = result.shape[0] / canvas.shape[0]
+    large, left, top = easel.enlarged(scale, scene.left, scene.top)
+    return large.finish(result, left, top)
+
+
+def _ignore(_name: str, _picture: Rgb) -> None:
+    pass
+
+
+# --- pictures to look at --------------------------------------------------------------------
+
+
+def _on_grey(garment: Garment) -> Rgb:
+    alpha = garment.alpha[..., None]
+    picture = garment.picture * alpha + 128 * (1 - alpha)
+    return np.asarray(np.clip(picture, 0, 255), np.uint8)
+
+
+def _coloured(scene: Scene) -> Rgb:
+    """Each part in its colour over the photo: hair blue, face red, arms yellow, upper green."""
+    parts = scene.parts
+    colours = {
+        (60, 60, 255): parts.hair,
+        (255, 60, 60): parts.face,
+        (255, 220, 0): parts.arms,
+        (0, 200, 80): parts.upper,
+        (200, 0, 255): parts.lower,
+    }
+    picture = scene.photo.copy()
+    for colour, mask in colours.items():
+        picture += (np.asarray(colour, np.float32) - picture) * 0.5 * mask[..., None]
+    return np.asarray(np.clip(picture, 0, 255), np.uint8)

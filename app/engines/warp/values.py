@@ -159,6 +159,9 @@ class TopOutline:
     open_front: bool = False
     sure: float = 1.0
 
+    def side(self, side: Side) -> TopSide:
+        return self.left if side == "left" else self.right
+
 
 @dataclass(frozen=True)
 class BottomOutline:

@@ -1,0 +1,208 @@
+"""All layers, from back to front, on the photo."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+
+from app.engines.warp import removal, shading
+from app.engines.warp.arrays import blur, capsules, disc, push_pull, resize, smoothstep
+from app.engines.warp.scene import Scene
+from app.engines.warp.targets import TopTarget
+from app.engines.warp.values import SIDES, Floats, Mask, Rgb
+from app.engines.warp.warping import Layer, SleeveLayer
+
+_INVISIBLE = 1 / 255
+"""What changes a pixel by less than one level changes nothing."""
+
+
+class Easel:
+    """What has been painted over the photo so far.
+
+    The picture is `photo * dim * (1 - cover) + paint`: paint is multiplied with its cover already.
+    Where cover is 0 and dim is 1, the photo is untouched.
+    """
+
+    def __init__(self, height: int, width: int) -> None:
+        self.paint = np.zeros((height, width, 3), np.float32)
+        self.cover = np.zeros((height, width), np.float32)
+        self.dim = np.ones((height, width), np.float32)
+
+    def lay(self, colour: Floats, cover: Mask, box: tuple[slice, slice] = np.s_[:, :]) -> None:
+        """Cover all that is there with a colour, 0–255."""
+        paint, below = self.paint[box], self.cover[box]
+        paint += (colour - paint) * cover[..., None]
+        below += (1 - below) * cover
+
+    def darken(self, light: Floats) -> None:
+        """A shadow on all that is there, photo and paint. light: 0–1."""
+        self.paint *= light[..., None]
+        self.dim *= light
+
+    def uncover(self, where: Mask) -> None:
+        """The photo's own pixels come to the front."""
+        left = 1 - where
+        self.paint *= left[..., None]
+        self.cover *= left
+        self.dim += (1 - self.dim) * where
+
+    def finish(self, picture: Rgb, left: int, top: int) -> Rgb:
+        """A copy of the picture with the painting on it; untouched pixels are the picture's."""
+        result = picture.copy()
+        height, width = self.cover.shape
+        crop = result[top : top + height, left : left + width]
+        touched = (self.cover > _INVISIBLE) | (self.dim < 1 - _INVISIBLE)
+        photo = crop[touched].astype(np.float32)
+        kept = self.dim[touched] * (1 - self.cover[touched])
+        mixed = photo * kept[:, None] + self.paint[touched]
+        crop[touched] = np.clip(mixed + 0.5, 0, 255).astype(np.uint8)
+        return result
+
+    def enlarged(self, scale: float, left: int, top: int) -> tuple[Easel, int, int]:
+        """The same for a larger picture, and where it lies there. left, top: where this one does.
+
+        What was drawn small is soft there, but what was left alone stays as sharp as the photo.
+        """
+        x, y = round(left * scale), round(top * scale)
+        right, bottom = (
+            round((left + self.cover.shape[1]) * scale),
+            round((top + self.cover.shape[0]) * scale),
+        )
+        large = Easel(bottom - y, right - x)
+        size = (bottom - y, right - x)
+        large.paint, large.cover, large.dim = (
+            resize(part, *size) for part in (self.paint, self.cover, self.dim)
+        )
+        return large, x, y
+
+
+@dataclass(frozen=True)
+class TopLayers:
+    """A top on the body, not yet lit.
+
+    body: the garment without sleeves. inside: which of it is the inside of its back.
+    """
+
+    body: Layer
+    inside: Mask
+    sleeves: tuple[SleeveLayer, ...]
+
+
+def paint_top(scene: Scene, layers: TopLayers, target: TopTarget, *, seed: int) -> Easel:
+    """Everything that a top changes."""
+    small = scene.half()
+    half_widths = {side: target.half_widths[side] * np.float32(0.5) for side in SIDES}
+    beside = removal.beside_torso(small, half_widths)
+    easel = Easel(scene.height, scene.width)
+    front = layers.body.cover * (1 - layers.inside)
+    back = layers.body.cover * layers.inside
+    sleeves = _sleeve_cover(scene, layers.sleeves)
+    limbs, head = limbs_in_front(scene, target), head_in_front(scene)
+    gap = _seam_gaps(small, resize(np.maximum(front, sleeves), *beside.shape))
+    gap = resize(gap, scene.height, scene.width)
+    cover = np.maximum(np.maximum(front, sleeves), gap)
+
+    old = removal.worn(scene.parts.upper)
+    small_old = resize(old, *beside.shape)
+    base = removal.erase(scene, removal.bare_grounds(small, small_old, half_widths), seed)
+    easel.lay(base, old * (1 - limbs) * (1 - head))
+    easel.darken(_contact_shadow(scene, cover, old, head))
+
+    relief = shading.old_relief(small)
+    light = resize(relief * shading.roundness(beside), scene.height, scene.width)
+    easel.lay(layers.body.colour * 0.72, back * (1 - _in_front_of_collar(scene, head)))
+    if layers.sleeves:
+        light = light * _sleeve_shadow(scene, sleeves)
+    easel.lay(layers.body.colour * light[..., None], front)
+    _bring_limbs_forward(scene, easel, limbs, front)
+    relief = resize(relief, scene.height, scene.width)
+    for sleeve in layers.sleeves:
+        lit = shading.sleeve_light(sleeve.along, sleeve.aside) * relief[sleeve.box] ** 0.6
+        easel.lay(sleeve.colour * lit[..., None], sleeve.cover, sleeve.box)
+    _close_gaps(easel, gap, np.maximum(front, sleeves))
+    easel.uncover(head)
+    return easel
+
+
+def _sleeve_cover(scene: Scene, sleeves: tuple[SleeveLayer, ...]) -> Mask:
+    cover = np.zeros((scene.height, scene.width), np.float32)
+    for sleeve in sleeves:
+        np.maximum(cover[sleeve.box], sleeve.cover, out=cover[sleeve.box])
+    return cover
+
+
+def limbs_in_front(scene: Scene, target: TopTarget) -> Mask:
+    """Forearms and hands, which lie in front of the torso; upper arms only beside it."""
+    half_widths = target.half_widths
+    near = np.full((scene.height, scene.width), 9, np.float32)
+    for side in SIDES:
+        np.minimum(near, capsules(*scene.forearm(side), scene.height, scene.width), out=near)
+    fore = 1 - smoothstep(near, 0.95, 1.12)
+    beside = removal.beside_torso(scene, half_widths)
+    hanging = smoothstep(scene.down, 0.38, 0.50) * smoothstep(beside, 0.75, 0.95)
+    limbs = scene.parts.arms * (fore * (scene.down > 0.05) + (1 - fore) * hanging)
+    return np.asarray(np.clip(limbs, 0, 1), np.float32)
+
+
+def head_in_front(scene: Scene) -> Mask:
+    """Hair and face; not the neck, which collars may hide."""
+    face = smoothstep(-_face_distance(scene), -1.45, -1.2)
+    return np.asarray(
+        np.clip(np.maximum(scene.parts.hair, scene.parts.face * face), 0, 1), np.float32
+    )
+
+
+def _face_distance(scene: Scene) -> Floats:
+    """(h, w): 1 on an ellipse round the face, from the eyes and the mouth."""
+    points = scene.pose.points
+    eyes, mouth = (points[2] + points[5]) / 2, (points[9] + points[10]) / 2
+    centre = (eyes + mouth) / 2
+    tall = max(float(np.hypot(*(mouth - eyes))), 0.12 * scene.body.shoulder_width)
+    x, y = (scene.x - centre[0]) / (tall * 1.24), (scene.y - centre[1]) / (tall * 1.75)
+    return np.asarray(x**2 + y**2, np.float32)
+
+
+def _in_front_of_collar(scene: Scene, head: Mask) -> Mask:
+    return np.asarray(np.clip(scene.parts.face * (scene.down < 0.1) + head, 0, 1), np.float32)
+
+
+def _seam_gaps(small: Scene, front: Mask) -> Mask:
+    """Slits between sleeves and torso, on the shoulders, which the new garment must not have."""
+    width = small.body.shoulder_width
+    closed = cv2.morphologyEx(front, cv2.MORPH_CLOSE, disc(int(0.11 * width)))
+    zone = smoothstep(np.abs(small.aside), 0.24 * width, 0.32 * width)
+    zone = zone * (1 - smoothstep(small.down, 0.38, 0.5)) * np.clip(small.parts.person * 1.5, 0, 1)
+    return np.asarray(np.clip(closed * zone - front, 0, 1), np.float32)
+
+
+def _close_gaps(easel: Easel, gap: Mask, front: Mask) -> None:
+    if float(gap.max()) < 0.05:
+        return
+    height, width = gap.shape
+    size = ((height + 1) // 2, (width + 1) // 2)
+    known = (resize((front > 0.95).astype(np.float32), *size) > 0.9).astype(np.float32)
+    colour = push_pull(resize(easel.paint, *size), known)
+    easel.lay(resize(colour, height, width), gap)
+
+
+def _contact_shadow(scene: Scene, cover: Mask, old: Mask, head: Mask) -> Floats:
+    """Of the garment on the skin round it."""
+    width = scene.body.shoulder_width
+    shifted = np.roll(cover, int(0.012 * width), 0)
+    on_body = np.clip(scene.parts.person + old, 0, 1) * (1 - head)
+    return np.asarray(1 - blur(shifted, 0.035 * width) * 0.30 * on_body, np.float32)
+
+
+def _sleeve_shadow(scene: Scene, sleeves: Mask) -> Floats:
+    width = scene.body.shoulder_width
+    cast = blur(np.roll(sleeves, int(0.02 * width), 0), 0.05 * width) * (scene.down > 0.1)
+    return np.asarray(1 - 0.38 * cast * (1 - sleeves), np.float32)
+
+
+def _bring_limbs_forward(scene: Scene, easel: Easel, limbs: Mask, front: Mask) -> None:
+    """Arms and hands over the torso, with their shadow on it."""
+    shadow = blur(limbs, 0.03 * scene.body.shoulder_width) * (1 - limbs) * front
+    easel.darken(1 - 0.35 * shadow)
+    easel.uncover(limbs)

@@ -1,0 +1,455 @@
+"""Where each point of a garment goes on the body.
+
+Everything is measured in shoulder widths and torso lengths of this body, and, where the photo
+shows it, on the body's own outline: the shoulder line lies on the silhouette, the sides follow it.
+`down` is 0 at the shoulders and 1 at the hips.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import cast
+
+import cv2
+import numpy as np
+
+from app.engines import Category
+from app.engines.warp.arrays import along, capsules, resample, unit
+from app.engines.warp.scene import ELBOW, HIP, OUTWARD, SHOULDER, WRIST, Scene
+from app.engines.warp.values import (
+    SIDES,
+    Floats,
+    Garment,
+    Mask,
+    Point,
+    Points,
+    Side,
+    SleeveOutline,
+    TopOutline,
+    TopSide,
+)
+
+TORSO_ROWS = np.linspace(0.3, 1.25, 20, dtype=np.float32)
+_PRIOR_ROWS = (0.3, 0.6, 0.8, 1.05, 1.25)
+_PRIOR_HALF_WIDTHS = (0.49, 0.46, 0.45, 0.53, 0.55)
+"""Half a torso's width by `down`, in shoulder widths: the mean of those measured on the sample
+people; where the photo says less than 0.78 or more than 1.35 of it, the photo is not believed."""
+_LEAST_HALF_WIDTH, _MOST_HALF_WIDTH = 0.78, 1.35
+
+_CLOSE_FIT, _LOOSE_FIT, _LOOSE_FIT_BELOW = 1.03, 1.20, 1.30
+"""A garment is at least this much wider than the body it hides, and at most this much, above and
+below the waist: cloth that lies flat is 2/π of its way round the body, the rest falls into
+folds."""
+_FLAT_TO_WORN = 0.93
+
+_PIT_DOWN = 0.33
+_PIT_ASIDE = 0.50
+"""Where the armpit is, in shoulder widths below and beside the middle of the shoulders."""
+
+_STRETCH_MOST, _SHRINK_MOST = 1.22, 0.85
+"""A top may be lengthened to hide the old hem, and shortened so that it ends above the thighs; more
+would be seen on its print."""
+_HEM_LOWEST = 1.12
+
+_SLEEVE_POINTS = 22
+_WRIST_SNAP = 0.80
+"""A sleeve that covers this much of the arm is a long one, and ends at the wrist."""
+_ARM_SHARES = (0.0, 0.25, 0.5, 0.8, 1.0)
+_ARM_HALF_WIDTHS = (0.175, 0.15, 0.125, 0.10, 0.085)
+"""Half an arm's width from shoulder to wrist, in shoulder widths."""
+_SLEEVE_CLOSE, _SLEEVE_LOOSE, _SLEEVE_FLAT = 1.12, 1.42, 0.68
+"""Of the arm's half width, and of the garment's: 2/π = 0.64 takes a flat sleeve round an arm."""
+
+
+@dataclass(frozen=True)
+class SleeveTarget:
+    """outer, inner: (n, 2) each, from the shoulder's tip and the armpit to the cuff.
+
+    reach: how much of the arm it covers, 0–1.
+    """
+
+    outer: Points
+    inner: Points
+    reach: float
+
+
+@dataclass(frozen=True)
+class SideTarget:
+    """One side of a top on the body; the same points as in `TopSide`."""
+
+    neck: Point
+    tip: Point
+    pit: Point
+    shoulder: Points
+    side: Points
+    sleeve: SleeveTarget | None
+
+
+@dataclass(frozen=True)
+class TopTarget:
+    """Where a top or one-piece goes, in pixels of the scene.
+
+    scale: pixels of the scene for one of the garment. stretch: how much longer it was made.
+    hem_down, old_hem_down: where the new and the old top end. half_widths: (rows,) each, the
+    body's by `TORSO_ROWS`, pixels. neck_half: half the neck opening.
+    """
+
+    left: SideTarget
+    right: SideTarget
+    hem: Points
+    scale: float
+    stretch: float
+    hem_down: float
+    old_hem_down: float
+    half_widths: dict[Side, Floats]
+
+    def side(self, side: Side) -> SideTarget:
+        return self.left if side == "left" else self.right
+
+
+# --- looking at masks -----------------------------------------------------------------------
+
+
+def exits(mask: Mask, starts: Points, directions: Points, reach: float) -> Floats:
+    """(n,): how far from each start, along its unit direction, the mask ends; infinite if beyond.
+
+    What lies outside the frame counts as what lies on its edge.
+    """
+    steps = np.arange(0, max(2, int(reach) + 1), dtype=np.float32)
+    at = starts[:, None] + directions[:, None] * steps[None, :, None]
+    seen = cv2.remap(
+        mask,
+        np.ascontiguousarray(at[..., 0], np.float32),
+        np.ascontiguousarray(at[..., 1], np.float32),
+        cv2.INTER_LINEAR,
+        borderMode=cv2.BORDER_REPLICATE,
+    )
+    outside = seen < 0.5
+    first = np.where(outside.any(1), outside.argmax(1), np.inf)
+    return cast("Floats", first.astype(np.float32))
+
+
+def _smooth(values: Floats, width: int = 7) -> Floats:
+    """A running mean; the ends are continued by what they are next to."""
+    half = width // 2
+    padded = np.concatenate([values[:half][::-1], values, values[-half:][::-1]])
+    return np.convolve(padded, np.ones(width) / width, "valid").astype(np.float32)
+
+
+# --- the body -------------------------------------------------------------------------------
+
+
+def torso_half_widths(scene: Scene, side: Side) -> Floats:
+    """(rows,): from the spine to the flank, arms left out, pixels."""
+    body, unit_width = scene.body, scene.body.shoulder_width
+    bones, radii = scene.arm(side)
+    near_arm = capsules(bones, radii, scene.height, scene.width) < 0.8
+    beside = np.abs(scene.aside) > 0.42 * unit_width
+    torso = (scene.parts.person > 0.5) & (scene.parts.arms < 0.5) & ~(near_arm & beside)
+    spine = body.shoulders + (body.hips - body.shoulders) * TORSO_ROWS[:, None]
+    outward = body.across * OUTWARD[side]
+    starts = np.asarray(spine + outward * 0.25 * unit_width, np.float32)
+    directions = np.repeat(outward[None], len(starts), 0)
+    found = exits(torso.astype(np.float32), starts, directions, 0.55 * unit_width)
+    measured = 0.25 * unit_width + np.minimum(found, 0.55 * unit_width)
+    prior = np.interp(TORSO_ROWS, _PRIOR_ROWS, _PRIOR_HALF_WIDTHS) * unit_width
+    believed = np.clip(measured, prior * _LEAST_HALF_WIDTH, prior * _MOST_HALF_WIDTH)
+    return _smooth(believed.astype(np.float32))
+
+
+def _heights(
+    scene: Scene, points: Points, *, reach: float, least: float, most: float, unseen: float
+) -> Floats:
+    """(n,): how far above each point the silhouette ends; `unseen` where hair or face hide it."""
+    up = np.repeat(scene.body.up[None], len(points), 0)
+    head = np.maximum(scene.parts.hair, scene.parts.face * (scene.down < -0.25))
+    hidden = exits(np.asarray(1 - head, np.float32), points, up, reach)
+    ends = exits(scene.parts.person, points, up, reach)
+    found = np.where((ends <= hidden) & np.isfinite(ends), ends, unseen)
+    return np.asarray(np.clip(found, least, most), np.float32)
+
+
+def shoulder_tip(scene: Scene, side: Side) -> Point:
+    """The shoulder's end: a little outward of the joint, on the silhouette."""
+    body, width = scene.body, scene.body.shoulder_width
+    start = scene.joint(SHOULDER, side) + body.across * OUTWARD[side] * 0.12 * width
+    start = np.asarray(start, np.float32)
+    rise = _heights(
+        scene,
+        start[None],
+        reach=0.26 * width,
+        least=0.07 * width,
+        most=0.22 * width,
+        unseen=0.15 * width,
+    )
+    return np.asarray(start + body.up * rise[0], np.float32)
+
+
+# --- tops -----------------------------------------------------------------------------------
+
+
+def place_top(scene: Scene, garment: Garment) -> TopTarget:
+    """Where a top, or a one-piece, goes."""
+    outline = garment.outline
+    assert isinstance(outline, TopOutline)
+    tips = {side: shoulder_tip(scene, side) for side in SIDES}
+    scale = _scale(scene, outline, tips)
+    half_widths: dict[Side, Floats] = {side: torso_half_widths(scene, side) for side in SIDES}
+    stretch, hem_down, old_hem_down = _stretch(scene, outline, scale, garment.category)
+    fit = _Fit(scene, outline, garment.category, scale, stretch, half_widths)
+    left = fit.side(outline.left, "left", tips["left"])
+    right = fit.side(outline.right, "right", tips["right"])
+    return TopTarget(
+        left=left,
+        right=right,
+        hem=fit.hem(left.side[-1], right.side[-1]),
+        scale=scale,
+        stretch=stretch,
+        hem_down=hem_down,
+        old_hem_down=old_hem_down,
+        half_widths=half_widths,
+    )
+
+
+def _scale(scene: Scene, outline: TopOutline, tips: dict[Side, Point]) -> float:
+    """From shoulder tips to shoulder tips; without sleeves from armpit to armpit."""
+    if outline.left.sleeve is None or outline.off_shoulder:
+        flat = float(outline.right.pit[0] - outline.left.pit[0]) / 2
+        return 0.49 * scene.body.shoulder_width / max(flat, 1)
+    flat = float(np.hypot(*(outline.right.tip - outline.left.tip)))
+    return float(np.hypot(*(tips["right"] - tips["left"]))) / max(flat, 1)
+
+
+def old_hem(scene: Scene) -> float:
+    """Where the old top ends, as `down`; 0 where there is none."""
+    worn = scene.down[::4, ::4][scene.parts.upper[::4, ::4] > 0.5]
+    return float(np.percentile(worn, 98)) if worn.size > 20 else 0.0
+
+
+def _stretch(
+    scene: Scene, outline: TopOutline, scale: float, category: Category
+) -> tuple[float, float, float]:
+    """How much longer the garment is made, and where it and the old top end."""
+    body = scene.body
+    pit_y = float(outline.left.pit[1] + outline.right.pit[1]) / 2
+    drop = float(outline.hem[:, 1].mean()) - pit_y
+    pit_down = _PIT_DOWN * body.shoulder_width / body.torso_length
+    natural = pit_down + drop * scale / body.torso_length
+    old = old_hem(scene)
+    stretch = 1.0
+    if category == "tops":
+        wanted = old + 0.015
+        if natural < wanted:
+            stretch = min((wanted - pit_down) / (natural - pit_down), _STRETCH_MOST)
+        elif natural > _HEM_LOWEST:
+            stretch = max((_HEM_LOWEST - pit_down) / (natural - pit_down), _SHRINK_MOST)
+    return stretch, pit_down + (natural - pit_down) * stretch, old
+
+
+@dataclass(frozen=True)
+class _Fit:
+    """What placing each side needs."""
+
+    scene: Scene
+    outline: TopOutline
+    category: Category
+    scale: float
+    stretch: float
+    half_widths: dict[Side, Floats]
+
+    def side(self, flat: TopSide, side: Side, tip: Point) -> SideTarget:
+        neck = self._neck(side)
+        if flat.sleeve is None:
+            tip = self._strap_end(flat, neck, tip)
+        pit = self._pit(side)
+        edge = self._edge(flat, side, pit)
+        pit = edge[0]
+        target = SideTarget(
+            neck=neck,
+            tip=tip,
+            pit=pit,
+            shoulder=self._shoulder_line(neck, tip),
+            side=edge,
+            sleeve=None,
+        )
+        if flat.sleeve is None:
+            return target
+        sleeve = place_sleeve(self.scene, flat.sleeve, side, tip=tip, pit=pit, scale=self.scale)
+        return SideTarget(neck, tip, pit, target.shoulder, edge, sleeve)
+
+    def _neck(self, side: Side) -> Point:
+        """Where collar and shoulder line meet: as wide as the garment's, on the silhouette."""
+        body, width = self.scene.body, self.scene.body.shoulder_width
+        flat = float(np.hypot(*(self.outline.right.neck - self.outline.left.neck))) / 2
+        aside = float(np.clip(self.scale * flat * 0.88, 0.19 * width, 0.60 * width))
+        start = body.shoulders + body.across * OUTWARD[side] * aside + body.up * 0.02 * width
+        # Far out the shoulder falls away; near the neck the silhouette rises along it.
+        outer = float(np.clip((aside - 0.19 * width) / (0.4 * width), 0, 1))
+        rise = _heights(
+            self.scene,
+            np.asarray(start[None], np.float32),
+            reach=0.34 * width,
+            least=0.0,
+            most=0.34 * width,
+            unseen=0.20 * width,
+        )
+        height = np.clip(
+            float(rise[0]) + 0.015 * width,
+            (0.16 - 0.06 * outer) * width,
+            (0.27 - 0.10 * outer) * width,
+        )
+        return np.asarray(start + body.up * height, np.float32)
+
+    def _strap_end(self, flat: TopSide, neck: Point, tip: Point) -> Point:
+        """Without sleeves the shoulder is as wide as the garment's, from the neck outwards."""
+        wide = float(np.hypot(*(flat.tip - flat.neck))) * self.scale
+        way = tip - neck
+        far = float(np.hypot(*way))
+        least = 0.02 * self.scene.body.shoulder_width
+        return np.asarray(neck + way / max(far, 1) * min(max(wide, least), far), np.float32)
+
+    def _pit(self, side: Side) -> Point:
+        body, width = self.scene.body, self.scene.body.shoulder_width
+        outward = body.across * OUTWARD[side]
+        by_spine = body.shoulders + outward * _PIT_ASIDE * width - body.up * _PIT_DOWN * width
+        by_joint = self.scene.joint(SHOULDER, side) - body.up * (_PIT_DOWN + 0.01) * width
+        return np.asarray((by_spine + by_joint) / 2, np.float32)
+
+    def _shoulder_line(self, neck: Point, tip: Point) -> Points:
+        """Three points between neck and tip, on the silhouette where it is near."""
+        width, up = self.scene.body.shoulder_width, self.scene.body.up
+        shares = np.array([[0.25], [0.5], [0.75]], np.float32)
+        straight = np.asarray(neck * (1 - shares) + tip * shares, np.float32)
+        low = np.asarray(straight - up * 0.10 * width, np.float32)
+        rise = _heights(
+            self.scene, low, reach=0.26 * width, least=0.0, most=0.26 * width, unseen=0.10 * width
+        )
+        lift = np.clip(rise - 0.10 * width + 0.012 * width, -0.03 * width, 0.08 * width)
+        return np.asarray(straight + up * lift[:, None], np.float32)
+
+    def _edge(self, flat: TopSide, side: Side, pit: Point) -> Points:
+        """(9, 2): from the armpit to the hem, outside the body, at the garment's own width."""
+        body = self.scene.body
+        pit_down = _PIT_DOWN * body.shoulder_width / body.torso_length
+        drop = (flat.side[:, 1] - flat.pit[1]) * self.scale * self.stretch
+        down = pit_down + drop / body.torso_length
+        hips = self.scene.joint(HIP, "right") - self.scene.joint(HIP, "left")
+        turn = np.clip(down, 0, 1)[:, None]
+        across = body.across * (1 - turn) + unit(hips) * turn
+        across /= np.hypot(across[:, 0], across[:, 1])[:, None]
+        centre = body.shoulders + (body.hips - body.shoulders) * down[:, None]
+        aside = self._half_width(flat, side, down)
+        edge = centre + across * (OUTWARD[side] * aside)[:, None]
+        edge[0] = (edge[0] + pit) / 2
+        return np.asarray(edge, np.float32)
+
+    def _half_width(self, flat: TopSide, side: Side, down: Floats) -> Floats:
+        of_body = np.interp(down, TORSO_ROWS, self.half_widths[side])
+        of_garment = np.abs(flat.side[:, 0] - self.outline.centre_x) * self.scale
+        loose = np.where(down < 0.9, _LOOSE_FIT, _LOOSE_FIT_BELOW)
+        wide = np.minimum(of_garment * _FLAT_TO_WORN, of_body * loose)
+        if self.category == "one-pieces":  # a skirt hangs as it is cut
+            wide = np.where(down > 0.95, of_garment * 0.97, wide)
+        return np.asarray(np.maximum(of_body * _CLOSE_FIT, wide), np.float32)
+
+    def hem(self, left: Point, right: Point) -> Points:
+        """The garment's hem, its corners at the ends of the sides, its curve kept."""
+        flat = self.outline.hem
+        first, last = flat[0], flat[-1]
+        share = ((flat[:, 0] - first[0]) / (last[0] - first[0] + 1e-6))[:, None]
+        sag = flat[:, 1] - (first[1] + (last[1] - first[1]) * share[:, 0])
+        down = -self.scene.body.up * (sag * self.scale * self.stretch)[:, None]
+        return np.asarray(left + (right - left) * share + down, np.float32)
+
+
+# --- sleeves --------------------------------------------------------------------------------
+
+
+def place_sleeve(
+    scene: Scene, flat: SleeveOutline, side: Side, *, tip: Point, pit: Point, scale: float
+) -> SleeveTarget:
+    """Two rails along the arm, from the seam tip–armpit down to where the sleeve ends."""
+    line = _arm_line(scene, side, start=np.asarray((tip + pit) / 2, np.float32))
+    whole = float(along(line)[-1])
+    wanted = min(flat.length * scale, whole * 1.02)
+    if wanted > _WRIST_SNAP * whole:
+        wanted = whole
+    at = np.linspace(0, wanted, _SLEEVE_POINTS)
+    distance = along(line)
+    centre = np.stack([np.interp(at, distance, line[:, i]) for i in (0, 1)], 1).astype(np.float32)
+    normal = _normals(centre, outward=tip - pit)
+    arm = _arm_half_widths(scene, centre, normal, np.asarray(at / whole, np.float32))
+    outer, inner = (resample(rail, _SLEEVE_POINTS) for rail in (flat.outer, flat.inner))
+    of_garment = np.hypot(*(outer - inner).T) / 2 * scale
+    wide = np.maximum(
+        arm * _SLEEVE_CLOSE, np.minimum(of_garment * _SLEEVE_FLAT, arm * _SLEEVE_LOOSE)
+    )
+    upper = centre + normal * wide[:, None]
+    lower = centre - normal * np.maximum(wide * 0.95, arm * 1.02)[:, None]
+    from_tip = _hug_shoulder(scene, tip + (centre - centre[0]), centre, normal, wanted)
+    from_pit = pit + (centre - centre[0])
+    share = np.clip(at / (0.22 * scene.body.shoulder_width), 0, 1)
+    free = (share * share * (3 - 2 * share))[:, None]
+    upper = from_tip * (1 - free) + upper * free
+    lower = from_pit * (1 - free) + lower * free
+    upper[0], lower[0] = tip, pit
+    return SleeveTarget(_relax(upper), _relax(lower), float(wanted / max(whole, 1)))
+
+
+def _arm_line(scene: Scene, side: Side, *, start: Point) -> Points:
+    """The middle of the arm from the seam to the wrist, its corners rounded; (120, 2)."""
+    width = scene.body.shoulder_width
+    shoulder, elbow = scene.joint(SHOULDER, side), scene.joint(ELBOW, side)
+    high = shoulder + scene.body.across * OUTWARD[side] * 0.06 * width + (elbow - shoulder) * 0.35
+    corners = np.stack([start, high, elbow, scene.joint(WRIST, side)])
+    line = resample(np.asarray(corners, np.float32), 120)
+    # Continued straight on at both ends, so that rounding does not shorten the line.
+    before, after = 2 * line[0] - line[6:0:-1], 2 * line[-1] - line[-2:-8:-1]
+    padded = np.concatenate([before, line, after])
+    round_off = np.ones(13) / 13
+    return np.stack([np.convolve(padded[:, i], round_off, "valid") for i in (0, 1)], 1).astype(
+        np.float32
+    )
+
+
+def _normals(line: Points, *, outward: Point) -> Points:
+    tangent = np.gradient(line, axis=0)
+    tangent /= np.hypot(tangent[:, 0], tangent[:, 1])[:, None] + 1e-6
+    normal = np.stack([-tangent[:, 1], tangent[:, 0]], 1)
+    if normal[len(line) // 3] @ outward < 0:
+        normal = -normal
+    return np.asarray(normal, np.float32)
+
+
+def _arm_half_widths(scene: Scene, centre: Points, normal: Points, share: Floats) -> Floats:
+    """(n,): from the arm's middle to its outer edge, where the photo shows it."""
+    prior = np.interp(share, _ARM_SHARES, _ARM_HALF_WIDTHS) * scene.body.shoulder_width
+    found = exits(
+        scene.parts.person, np.asarray(centre, np.float32), normal, float(1.6 * prior.max())
+    )
+    measured = np.where(found < 1.6 * prior, found, prior)
+    return _smooth(np.clip(measured, 0.8 * prior, 1.35 * prior).astype(np.float32))
+
+
+def _hug_shoulder(
+    scene: Scene, rail: Points, centre: Points, normal: Points, length: float
+) -> Points:
+    """The outer rail near the shoulder, on or just outside of what is seen of it."""
+    width = scene.body.shoulder_width
+    near = int(_SLEEVE_POINTS * min(1.0, 0.45 * width / max(length, 1)))
+    found = exits(scene.parts.person, np.asarray(centre, np.float32), normal, 0.42 * width)
+    needed = found + 0.018 * width
+    offset = ((rail - centre) * normal).sum(1)
+    astray = np.isfinite(found) & ((offset < needed) | (offset > needed + 0.05 * width))
+    astray[0] = False
+    astray[near:] = False
+    lift = np.where(astray, needed - offset, 0)
+    return np.asarray(rail + normal * lift[:, None], np.float32)
+
+
+def _relax(rail: Points, rounds: int = 8) -> Points:
+    """Without kinks; the ends stay."""
+    rail = np.asarray(rail, np.float32).copy()
+    for _ in range(rounds):
+        rail[1:-1] = 0.25 * rail[:-2] + 0.5 * rail[1:-1] + 0.25 * rail[2:]
+    return rail

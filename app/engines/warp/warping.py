@@ -1,0 +1,287 @@
+"""The garment bent to the body: layers on the photo.
+
+The torso is one thin-plate spline through the points of the outline; each sleeve is another one,
+through a mesh between its two rails, and what it covers is the area between them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TypeAlias, cast
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from app.engines.warp.arrays import blur, resample, resize
+from app.engines.warp.scene import OUTWARD, Scene
+from app.engines.warp.targets import SleeveTarget, TopTarget
+from app.engines.warp.values import (
+    SIDES,
+    Floats,
+    Garment,
+    Mask,
+    Points,
+    Side,
+    SleeveOutline,
+    TopOutline,
+)
+
+_Doubles: TypeAlias = NDArray[np.float64]
+
+_GRID = 8
+"""The spline is computed on every eighth pixel: between them it is nearly linear."""
+_STIFFNESS = 2e-3
+"""How much the spline may miss its points, in squares of their spread: noise of the key points
+must not become ripples."""
+_NO_MAP = np.empty(0, np.float32)
+_ACROSS_SLEEVE = 5
+_MARGIN = 12
+
+
+@dataclass(frozen=True)
+class Source:
+    """The garment at about the size at which it is worn, with the parts of it told apart.
+
+    picture: (h, w, 3) float32, 0–255. alpha: coverage. body: what is not sleeve. inside: the back
+    of the collar, seen from the front. scale: pixels of this for one of the garment's.
+    """
+
+    picture: Floats
+    alpha: Mask
+    body: Mask
+    inside: Mask
+    scale: float
+
+
+@dataclass(frozen=True)
+class Layer:
+    """colour: (h, w, 3) float32, 0–255, of the whole scene. cover: 0–1."""
+
+    colour: Floats
+    cover: Mask
+
+
+@dataclass(frozen=True)
+class SleeveLayer:
+    """A sleeve within its box of the scene.
+
+    box: rows and columns. colour, cover: within it. along: 0 at the seam, 1 at the cuff. aside: 0
+    on the outer, 1 on the inner edge.
+    """
+
+    box: tuple[slice, slice]
+    colour: Floats
+    cover: Mask
+    along: Floats
+    aside: Floats
+    side: Side
+
+
+class Spline:
+    """A thin-plate spline from points of the plane to values, fitted once.
+
+    Source: Bookstein, Principal Warps, IEEE PAMI 11 (1989).
+    """
+
+    def __init__(self, points: Points, values: Floats, stiffness: float = _STIFFNESS) -> None:
+        self._centre = points.mean(0)
+        self._spread = float(points.std()) + 1e-6
+        self._knots = (points - self._centre).astype(np.float64) / self._spread
+        count = len(points)
+        system = np.zeros((count + 3, count + 3))
+        system[:count, :count] = self._kernel(self._knots) + stiffness * np.eye(count)
+        system[:count, count:] = self._affine(self._knots)
+        system[count:, :count] = system[:count, count:].T
+        right = np.concatenate([values, np.zeros((3, values.shape[1]))])
+        self._weights = np.linalg.lstsq(system, right, rcond=None)[0]
+
+    def __call__(self, points: Points) -> Floats:
+        """(n, values): the spline at (n, 2) points."""
+        scaled = (points - self._centre).astype(np.float64) / self._spread
+        count = len(self._knots)
+        curved = self._kernel(scaled) @ self._weights[:count]
+        return np.asarray(curved + self._affine(scaled) @ self._weights[count:], np.float32)
+
+    def field(self, left: int, top: int, height: int, width: int) -> Floats:
+        """(height, width, values): at every pixel of a box."""
+        x = np.arange(left, left + width + _GRID, _GRID, dtype=np.float32)
+        y = np.arange(top, top + height + _GRID, _GRID, dtype=np.float32)
+        nodes = np.stack(np.meshgrid(x, y), -1).reshape(-1, 2)
+        coarse = self(nodes).reshape(len(y), len(x), -1)
+        enlarge = np.array([[_GRID, 0, 0], [0, _GRID, 0]], np.float64)
+        field = cv2.warpAffine(
+            coarse,
+            enlarge,
+            (width, height),
+            flags=cv2.INTER_LINEAR,
+            borderMode=cv2.BORDER_REPLICATE,
+        )
+        return cast("Floats", field)
+
+    def _kernel(self, points: _Doubles) -> _Doubles:
+        squares = (
+            (points**2).sum(1)[:, None] + (self._knots**2).sum(1)[None] - 2 * points @ self._knots.T
+        )
+        squares = np.maximum(squares, 1e-12)
+        return cast("_Doubles", 0.5 * squares * np.log(squares))
+
+    @staticmethod
+    def _affine(points: _Doubles) -> _Doubles:
+        return np.hstack([np.ones((len(points), 1)), points])
+
+
+# --- the garment ----------------------------------------------------------------------------
+
+
+def prepare(garment: Garment, scale: float) -> Source:
+    """The garment shrunk to the size at which it is worn, so that its pattern does not alias."""
+    outline = garment.outline
+    assert isinstance(outline, TopOutline)
+    height, width = garment.alpha.shape
+    shrink = min(1.0, scale * 1.1)
+    small = (max(2, round(height * shrink)), max(2, round(width * shrink)))
+    factor = small[1] / width
+    return Source(
+        picture=resize(garment.picture, *small),
+        alpha=resize(garment.alpha, *small),
+        body=_body_mask(outline, factor, small),
+        inside=_inside_mask(outline, factor, small),
+        scale=factor,
+    )
+
+
+def _fill(size: tuple[int, int], polygon: Points) -> Mask:
+    mask = np.zeros(size, np.uint8)
+    cv2.fillPoly(mask, [np.round(polygon * 16).astype(np.int32)], 255, cv2.LINE_AA, 4)
+    return np.asarray(mask / np.float32(255), np.float32)
+
+
+def _body_mask(outline: TopOutline, factor: float, size: tuple[int, int]) -> Mask:
+    """All but the sleeves: cut along the seams from shoulder tips to armpits."""
+    height, width = size
+    if outline.left.sleeve is None and outline.right.sleeve is None:
+        return np.ones(size, np.float32)
+    points: list[Points] = []
+    for side in SIDES:
+        flat = outline.left if side == "left" else outline.right
+        out = np.array([OUTWARD[side] * width, 0], np.float32)
+        up = np.array([0, -height], np.float32)
+        chain = [
+            flat.neck * factor + up * 0.3,
+            flat.tip * factor + out * 0.002 + up * 0.1,
+            flat.tip * factor + out * 0.002,
+            flat.pit * factor + out * 0.012,
+            *(flat.side[1:] * factor + out * 0.03),
+            flat.hem * factor + out * 0.05 - up * 0.1,
+        ]
+        points.extend(chain if side == "left" else reversed(chain))
+    return blur(_fill(size, np.asarray(points, np.float32)), 0.006 * width)
+
+
+def _inside_mask(outline: TopOutline, factor: float, size: tuple[int, int]) -> Mask:
+    if outline.neckline is None:
+        return np.zeros(size, np.float32)
+    line = outline.neckline * factor
+    up = np.array([0, -0.3 * size[0]], np.float32)
+    polygon = np.concatenate([line, (line[-1] + up)[None], (line[0] + up)[None]])
+    return blur(_fill(size, np.asarray(polygon, np.float32)), 0.8)
+
+
+# --- the torso ------------------------------------------------------------------------------
+
+
+def warp_body(
+    scene: Scene, source: Source, outline: TopOutline, target: TopTarget
+) -> tuple[Layer, Mask]:
+    """The garment without its sleeves, and which of it is the inside of its back."""
+    on_garment, on_body = _torso_pairs(outline, target)
+    spline = Spline(on_body, on_garment * source.scale)
+    field = spline.field(0, 0, scene.height, scene.width)
+    colour = _look_up(source.picture, field, replicate=True)
+    masks = np.dstack([source.alpha * source.body, source.inside])
+    seen = _look_up(masks, field, replicate=False)
+    return Layer(colour, np.ascontiguousarray(seen[..., 0])), np.ascontiguousarray(seen[..., 1])
+
+
+def _torso_pairs(outline: TopOutline, target: TopTarget) -> tuple[Points, Points]:
+    """Points of the garment, and where they go; about forty-five of each."""
+    flat: list[Points] = [outline.hem[1:-1]]
+    worn: list[Points] = [target.hem[1:-1]]
+    for of_garment, on_body in ((outline.left, target.left), (outline.right, target.right)):
+        flat += [of_garment.neck[None], of_garment.tip[None], of_garment.side]
+        worn += [on_body.neck[None], on_body.tip[None], on_body.side]
+        if of_garment.sleeve is not None:
+            flat.append(of_garment.shoulder)
+            worn.append(on_body.shoulder)
+    rows = slice(1, 8, 2)
+    flat.append(np.float32(0.5) * (outline.left.side[rows] + outline.right.side[rows]))
+    worn.append(np.float32(0.5) * (target.left.side[rows] + target.right.side[rows]))
+    return np.concatenate(flat), np.concatenate(worn)
+
+
+def _look_up(picture: Floats, field: Floats, *, replicate: bool) -> Floats:
+    border = cv2.BORDER_REPLICATE if replicate else cv2.BORDER_CONSTANT
+    return cast("Floats", cv2.remap(picture, field, _NO_MAP, cv2.INTER_LINEAR, borderMode=border))
+
+
+# --- the sleeves ----------------------------------------------------------------------------
+
+
+def warp_sleeve(
+    scene: Scene, source: Source, flat: SleeveOutline, target: SleeveTarget, side: Side
+) -> SleeveLayer | None:
+    """One sleeve along the arm; None where it lies outside the scene."""
+    count = len(target.outer)
+    across = np.linspace(0, 1, _ACROSS_SLEEVE, dtype=np.float32)[None, :, None]
+    mesh = target.outer[:, None] * (1 - across) + target.inner[:, None] * across
+    outer, inner = (resample(rail, count) * source.scale for rail in (flat.outer, flat.inner))
+    flat_mesh = outer[:, None] * (1 - across) + inner[:, None] * across
+    lengthwise = np.repeat(np.linspace(0, 1, count), _ACROSS_SLEEVE)
+    values = np.column_stack([flat_mesh.reshape(-1, 2), lengthwise, np.tile(across.ravel(), count)])
+    box = _sleeve_box(scene, mesh.reshape(-1, 2))
+    if box is None:
+        return None
+    left, top, height, width = box
+    field = Spline(mesh.reshape(-1, 2).astype(np.float32), values.astype(np.float32)).field(
+        left, top, height, width
+    )
+    polygon = np.concatenate([_dense(target.outer), _dense(target.inner)[::-1]])
+    cover = _fill((height, width), polygon - np.array([left, top], np.float32))
+    return SleeveLayer(
+        box=(slice(top, top + height), slice(left, left + width)),
+        colour=_look_up(source.picture, np.ascontiguousarray(field[..., :2]), replicate=True),
+        cover=blur(cover, 0.7),
+        along=np.ascontiguousarray(field[..., 2]),
+        aside=np.ascontiguousarray(field[..., 3]),
+        side=side,
+    )
+
+
+def _sleeve_box(scene: Scene, mesh: Points) -> tuple[int, int, int, int] | None:
+    """left, top, height, width of the sleeve and a little round it, within the scene."""
+    low, high = np.floor(mesh.min(0)) - _MARGIN, np.ceil(mesh.max(0)) + _MARGIN
+    left, top = max(0, int(low[0])), max(0, int(low[1]))
+    right, bottom = min(scene.width, int(high[0])), min(scene.height, int(high[1]))
+    if right - left < 2 or bottom - top < 2:
+        return None
+    return left, top, bottom - top, right - left
+
+
+def _dense(rail: Points) -> Points:
+    """(161, 2): a smooth curve through a rail's points, not a polyline.
+
+    Source: Catmull and Rom, A Class of Local Interpolating Splines, 1974.
+    """
+    padded = np.concatenate([2 * rail[:1] - rail[1:2], rail, 2 * rail[-1:] - rail[-2:-1]])
+    at = np.linspace(0, len(rail) - 1, 161)
+    first = np.minimum(at.astype(int), len(rail) - 2)
+    t = (at - first)[:, None]
+    p0, p1, p2, p3 = (padded[first + i] for i in range(4))
+    curve = 0.5 * (
+        2 * p1
+        + (p2 - p0) * t
+        + (2 * p0 - 5 * p1 + 4 * p2 - p3) * t**2
+        + (3 * p1 - p0 - 3 * p2 + p3) * t**3
+    )
+    return np.asarray(curve, np.float32)
