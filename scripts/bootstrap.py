@@ -51,10 +51,11 @@ MADE_BY_SETUP = "# made by setup"
 HELP = """\
 usage: ./setup.sh [command] [arguments]      (Windows: setup.bat)
 
-  run      make .venv and .env where they are missing, then start PostgreSQL and the
-           server (the default); arguments go to `python -m app serve`
+  run      make .venv and .env and fetch the model files where they are missing, then
+           start PostgreSQL and the server (the default); arguments go to
+           `python -m app serve`
   test     install what the tests need, then run them; arguments go to pytest
-  install  only make .venv and .env
+  install  only make .venv and .env, and fetch the model files
   env      only make .env, with fresh secrets
   help     print this
 
@@ -80,13 +81,16 @@ def main(arguments: Sequence[str]) -> int:
         case "run":
             install(RUNTIME)
             make_env()
+            fetch_weights()
             return become("-m", "app", "serve", *rest)
         case "test":
             install(DEV)
+            fetch_weights()
             return become("-m", "pytest", *rest)
         case "install":
             install(RUNTIME)
             make_env()
+            fetch_weights()
         case "env":
             make_env()
         case "help" | "-h" | "--help":
@@ -235,6 +239,18 @@ def call(*command: str | Path, lock: int, check: bool = True) -> int:
             "the packages could not be installed; the lines above say why. Then run it again."
         )
     return status
+
+
+# The model files
+
+
+def fetch_weights() -> None:
+    """Put the model files in place. Without them everything runs but the engine that needs them."""
+    with locked() as lock:
+        command: Command = [PYTHON, ROOT / "scripts/fetch_weights.py"]
+        if call(*command, lock=lock, check=False) != 0:
+            say("going on without the model files: the engine warp is not available until they are")
+            say("there. ./setup.sh, or python scripts/fetch_weights.py, tries again")
 
 
 # What was done
