@@ -34,7 +34,6 @@ _GRID = 8
 _STIFFNESS = 2e-3
 """How much the spline may miss its points, in squares of their spread: noise of the key points
 must not become ripples."""
-_NO_MAP = np.empty(0, np.float32)
 _ACROSS_SLEEVE = 5
 _MARGIN = 12
 
@@ -222,7 +221,9 @@ def _torso_pairs(outline: TopOutline, target: TopTarget) -> tuple[Points, Points
 
 def _look_up(picture: Floats, field: Floats, *, replicate: bool) -> Floats:
     border = cv2.BORDER_REPLICATE if replicate else cv2.BORDER_CONSTANT
-    return cast("Floats", cv2.remap(picture, field, _NO_MAP, cv2.INTER_LINEAR, borderMode=border))
+    # Two maps: from one of two channels OpenCV 5.0 leaves what lies far outside as it found it.
+    x, y = (np.ascontiguousarray(field[..., i]) for i in (0, 1))
+    return cast("Floats", cv2.remap(picture, x, y, cv2.INTER_LINEAR, borderMode=border))
 
 
 # --- the sleeves ----------------------------------------------------------------------------
@@ -250,7 +251,7 @@ def warp_sleeve(
     cover = _fill((height, width), polygon - np.array([left, top], np.float32))
     return SleeveLayer(
         box=(slice(top, top + height), slice(left, left + width)),
-        colour=_look_up(source.picture, np.ascontiguousarray(field[..., :2]), replicate=True),
+        colour=_look_up(source.picture, field[..., :2], replicate=True),
         cover=blur(cover, 0.7),
         along=np.ascontiguousarray(field[..., 2]),
         aside=np.ascontiguousarray(field[..., 3]),
