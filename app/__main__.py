@@ -1,4 +1,4 @@
-"""The command line: `python -m app serve | worker | purge | init-db | doctor`.
+"""The command line: `python -m app serve | worker | purge | init-db | doctor | try`.
 
 Exit status: 0 done, 1 failed with a sentence that says what to change, 2 wrong usage.
 """
@@ -13,12 +13,15 @@ import sys
 import textwrap
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from dataclasses import fields
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pydantic import SecretStr
 
 from app import __version__, logs
 from app.config import Settings, load_settings
+from app.engines import CATEGORIES, MODES, PHOTO_TYPES
 from app.errors import DatabaseUnavailable, TryOnError
 
 if TYPE_CHECKING:
@@ -68,9 +71,25 @@ def _parser() -> argparse.ArgumentParser:
     purging = add("purge", purge, "erase what has expired, once; for cron")
     purging.add_argument("--sweep", action="store_true", help="also make files and rows agree")
     add("init-db", init_db, "prepare the database; may be run again")
+    _add_try(add("try", try_on, "run an engine on files or folders, without a server"))
     doctoring = add("doctor", doctor, "check every part and say what to do")
     doctoring.add_argument("--json", action="store_true", help="print what is in force as JSON")
     return parser
+
+
+def _add_try(trying: argparse.ArgumentParser) -> None:
+    add = trying.add_argument
+    add("person", type=Path, help="a photo, or a folder of them")
+    add("garment", type=Path, help="a picture, or a folder of them")
+    add("-o", "--output", type=Path, help="the file to write; with folders, a folder")
+    add("--sheet", type=Path, help="a contact sheet: persons down, garments across")
+    add("--cell-height", type=_between(64, 2048), help="of a picture on it, pixels", default=400)
+    add("--debug", type=Path, metavar="FOLDER", help="write there what each stage makes")
+    add("--category", choices=("auto", *CATEGORIES), default="auto")
+    add("--garment-photo-type", choices=("auto", *PHOTO_TYPES), default="auto")
+    add("--mode", choices=MODES, default="balanced")
+    add("--seed", type=_between(0, 2**32 - 1), default=0)
+    add("--engine", help="instead of ENGINE; any, also package.module:Class")
 
 
 def _between(least: int, most: int) -> Callable[[str], int]:
@@ -198,6 +217,25 @@ def doctor(settings: Settings, options: argparse.Namespace) -> int:
                 print(f"{name:<10} {part.status:<12} {part.detail or ''}".rstrip())
     faults = {name for name, part in parts.items() if part.status != "ok"} - {"worker"}
     return 1 if faults else 0
+
+
+def try_on(settings: Settings, options: argparse.Namespace) -> int:
+    """Exit status 1 when the picture was refused or could not be made, 2 for files not usable."""
+    from app import tryout
+    from app.runtime import engine_spec, image_limits
+
+    choices = {one.name: getattr(options, one.name) for one in fields(tryout.Choices)}
+    try:
+        return tryout.run(
+            engine_spec(options.engine or settings.engine, settings),
+            options.person,
+            options.garment,
+            tryout.Choices(**choices),
+            image_limits(settings),
+        )
+    except tryout.Unusable as exc:
+        print(f"tryonai: {exc.detail}", file=sys.stderr)
+        return 2
 
 
 def _in_force(settings: Settings, runtime: Runtime, parts: dict[str, Part]) -> dict[str, object]:

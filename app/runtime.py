@@ -77,10 +77,7 @@ class Runtime:
 
     @property
     def image_limits(self) -> ImageLimits:
-        return ImageLimits(
-            max_bytes=self.settings.max_file_bytes,
-            max_pixels=int(self.settings.max_megapixels * 1_000_000),
-        )
+        return image_limits(self.settings)
 
     def prepare(self) -> None:
         """Bring the database up, if it is ours, and its schema up to date. May be called again.
@@ -100,6 +97,17 @@ class Runtime:
             raise DatabaseUnavailable("The database is being prepared. Try again in a moment.")
 
 
+def image_limits(settings: Settings) -> ImageLimits:
+    return ImageLimits(
+        max_bytes=settings.max_file_bytes, max_pixels=int(settings.max_megapixels * 1_000_000)
+    )
+
+
+def engine_spec(name: str, settings: Settings) -> EngineSpec:
+    """An engine with what the settings give it. Raises SettingsError."""
+    return find(name, _engine_options(name, settings))
+
+
 def engine_names(settings: Settings) -> list[str]:
     """The default engine first. One that is not among ENGINES is replaced by their first.
 
@@ -117,7 +125,7 @@ def offered_engines(settings: Settings) -> dict[str, OfferedEngine]:
     names = engine_names(settings)
     if settings.engine != names[0]:
         log.warning("engine.replaced", engine=settings.engine, by=names[0])
-    specs = [find(name, _engine_options(name, settings)) for name in names]
+    specs = [engine_spec(name, settings) for name in names]
     return {spec.name: OfferedEngine(spec, spec.make().info) for spec in specs}
 
 

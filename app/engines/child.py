@@ -19,12 +19,11 @@ import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from functools import lru_cache
-from io import BytesIO
 from pathlib import Path
 from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any, BinaryIO, NoReturn, cast
 
-from app.engines import Caution, Engine, EngineSpec, RunContext, TryOnRequest, TryOnResult
+from app.engines import Caution, Engine, EngineSpec, RunContext, TryOnRequest, codecs
 from app.engines import frames as say
 from app.errors import EngineError, FailureCode, RunCancelled, TryOnError
 
@@ -39,13 +38,6 @@ _STAGE_CHARACTERS = 64
 _TEXT_CHARACTERS = 500
 _LOG_CHARACTERS = 4000
 _CAUTIONS = 20
-
-_ENCODERS: dict[say.OutputFormat, dict[str, Any]] = {
-    # Full chroma: fine red and blue prints are what a garment's picture is looked at for.
-    "jpeg": {"format": "JPEG", "quality": 92, "subsampling": 0},
-    "png": {"format": "PNG", "compress_level": 3},
-    "webp": {"format": "WEBP", "quality": 90, "method": 2},
-}
 
 
 def main() -> None:
@@ -189,7 +181,7 @@ def _run(engine: Engine, order: say.Run, server: _Server) -> say.Output:
     context = RunContext(_progress_to(server), check, deadline, Path(server.scratch))
     result = engine.run(request, context)
     made = time.perf_counter()
-    data, width, height = _encode(result, order.job.output_format)
+    data, width, height = codecs.encode(result, order.job.output_format)
     return say.Output(
         data,
         width,
@@ -237,8 +229,8 @@ def _part(said: float | None) -> float | None:
 
 def _decode(job: say.Job) -> TryOnRequest:
     return TryOnRequest(
-        person=_pixels(job.person),
-        garment=_kept(job.garment).copy() if job.keep_garment else _pixels(job.garment),
+        person=codecs.decode(job.person),
+        garment=_kept(job.garment).copy() if job.keep_garment else codecs.decode(job.garment),
         category=cast("Any", job.category),
         garment_photo_type=cast("Any", job.garment_photo_type),
         mode=cast("Any", job.mode),
@@ -246,39 +238,10 @@ def _decode(job: say.Job) -> TryOnRequest:
     )
 
 
-def _pixels(data: bytes) -> Rgb:
-    import numpy as np  # noqa: PLC0415 - an idle child is half as large without
-    from PIL import Image  # noqa: PLC0415
-
-    with Image.open(BytesIO(data), formats=("JPEG", "PNG", "WEBP")) as image:
-        return np.array(image.convert("RGB"))  # a copy: engines may write into it
-
-
 @lru_cache(maxsize=4)
 def _kept(data: bytes) -> Rgb:
     """A garment that is likely to be asked for again: 13 ms to decode as WebP, 0.4 ms to copy."""
-    return _pixels(data)
-
-
-def _encode(result: TryOnResult, output_format: say.OutputFormat) -> tuple[bytes, int, int]:
-    import numpy as np  # noqa: PLC0415
-    from PIL import Image  # noqa: PLC0415
-
-    picture = getattr(result, "picture", result)
-    if not (
-        isinstance(picture, np.ndarray)
-        and picture.dtype == np.uint8
-        and picture.ndim == 3
-        and picture.shape[2] == 3
-        and picture.size
-    ):
-        got = f"{getattr(picture, 'shape', type(picture).__name__)} {getattr(picture, 'dtype', '')}"
-        raise EngineError(
-            FailureCode.ENGINE_ERROR, log=f"the picture is {got}, not (h, w, 3) uint8"
-        )
-    file = BytesIO()
-    Image.fromarray(np.ascontiguousarray(picture)).save(file, **_ENCODERS[output_format])
-    return file.getvalue(), picture.shape[1], picture.shape[0]
+    return codecs.decode(data)
 
 
 def _frames(exc: BaseException) -> str:

@@ -6,7 +6,10 @@ The server imports this module for `info`; OpenCV, the networks and the stages c
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import os
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -53,7 +56,8 @@ class WarpEngine:
             from app.engines.warp.engine import Pipeline  # noqa: PLC0415
         except ModuleNotFoundError as exc:
             raise EngineUnavailable(_not_installed(exc.name or "")) from exc
-        self._pipeline = Pipeline(self._weights_dir, self._person_parser)
+        with _without_greeting():
+            self._pipeline = Pipeline(self._weights_dir, self._person_parser)
 
     def run(self, request: TryOnRequest, context: RunContext) -> TryOnResult:
         assert self._pipeline is not None, "load comes first"
@@ -64,6 +68,20 @@ class WarpEngine:
             raise EngineUnavailable(
                 "PERSON_PARSER names no file: correct it, or leave it empty; warp works without."
             )
+
+
+@contextmanager
+def _without_greeting() -> Iterator[None]:
+    """LiteRT says to stderr that it is there, once a network: no line of the log, nor JSON."""
+    sys.stderr.flush()
+    kept, nothing = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nothing, 2)
+    os.close(nothing)
+    try:
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
 
 
 def _not_installed(module: str) -> str:
