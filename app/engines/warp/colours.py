@@ -13,7 +13,11 @@ from app.engines.warp.values import Floats
 WORST = 14.0
 """The highest cost: a colour never seen costs no more, so that shape can overrule it."""
 
-_MOST_SAMPLES = 3000
+_CELL = 4
+"""Colours within a cube of this side, Lab units, count as one: far below what tells two fabrics
+apart, and a person has 2,000–6,000 such cells instead of 60,000 pixels."""
+
+_MOST_SAMPLES = 1500
 _FEWEST_SAMPLES = 30
 _PER_COLOUR = 60
 """Samples for each colour of a mixture, at least."""
@@ -23,7 +27,29 @@ _SPREAD = np.diag([20.0, 4.0, 4.0])
 
 
 @dataclass(frozen=True)
-class Colours:
+class Palette:
+    """The colours of some pixels. cells: (m, 3), Lab. of: (n,), each pixel's cell."""
+
+    cells: Floats
+    of: NDArray[np.intp]
+
+    @classmethod
+    def counted(cls, lab: Floats) -> Palette:
+        """lab: (n, 3), 0–255."""
+        steps = (lab / _CELL).astype(np.int32)
+        keys = (steps[:, 0] << 16) | (steps[:, 1] << 8) | steps[:, 2]
+        _, first, of = np.unique(keys, return_index=True, return_inverse=True)
+        return cls(np.asarray(lab[first], np.float32), of)
+
+    def cost(self, mixture: Mixture | None) -> Floats:
+        """(n,): WORST everywhere where nothing was learned."""
+        if mixture is None:
+            return np.full(len(self.of), WORST, np.float32)
+        return mixture.cost(self.cells)[self.of]
+
+
+@dataclass(frozen=True)
+class Mixture:
     """A mixture of Gaussians in Lab. means: (k, 3). whiten: (k, 3, 3). base: (k,)."""
 
     means: Floats
@@ -31,7 +57,7 @@ class Colours:
     base: Floats
 
     @classmethod
-    def learned(cls, samples: Floats, most: int) -> Colours | None:
+    def learned(cls, samples: Floats, most: int) -> Mixture | None:
         """From (n, 3) Lab colours, at most `most` of them different; None from too few."""
         if len(samples) < _FEWEST_SAMPLES:
             return None
@@ -51,18 +77,27 @@ class Colours:
         return cls(*(np.asarray(value, np.float32) for value in (means, whiten, base)))
 
     def cost(self, colours: Floats) -> Floats:
-        """The negative logarithm of the likelihood, (h, w), at most WORST."""
-        flat = colours.reshape(-1, 3)
-        best = np.full(len(flat), WORST, np.float32)
+        """(n,) for (n, 3): the negative logarithm of the likelihood, at most WORST."""
+        best = np.full(len(colours), WORST, np.float32)
         for mean, whiten, base in zip(self.means, self.whiten, self.base, strict=True):
-            away = (flat - mean) @ whiten
-            np.minimum(best, 0.5 * np.einsum("ij,ij->i", away, away) + base, out=best)
-        return best.reshape(colours.shape[:2])
+            away = (colours - mean) @ whiten
+            np.minimum(best, 0.5 * (away * away).sum(1) + base, out=best)
+        return best
+
+
+def typical(samples: Floats, count: int) -> Floats:
+    """(k, 3): at most `count` colours that stand for (n, 3)."""
+    samples = samples[:: max(1, len(samples) // _MOST_SAMPLES)].astype(np.float32)
+    count = min(count, len(samples))
+    labels = _clusters(samples, count)
+    return np.stack(
+        [samples[labels == i].mean(0) for i in range(count) if (labels == i).any()]
+    ).astype(np.float32)
 
 
 def _clusters(samples: Floats, count: int) -> NDArray[np.int32]:
     cv2.setRNGSeed(0)  # k-means draws its first centres
-    criteria = (cv2.TERM_CRITERIA_EPS + cv2.TERM_CRITERIA_MAX_ITER, 12, 0.5)
+    criteria = (cv2.TERM_CRITERIA_EPS + cv2.TERM_CRITERIA_MAX_ITER, 10, 1.0)
     empty = np.zeros((len(samples), 1), np.int32)
-    _, labels, _ = cv2.kmeans(samples, count, empty, criteria, 2, cv2.KMEANS_PP_CENTERS)
+    _, labels, _ = cv2.kmeans(samples, count, empty, criteria, 1, cv2.KMEANS_PP_CENTERS)
     return np.asarray(labels.ravel(), np.int32)

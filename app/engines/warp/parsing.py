@@ -1,278 +1,217 @@
 """What is where on the person, without a network that knows: photo and pose → Parts.
 
-The silhouette comes from two networks' masks and the picture's own edges. Within it, each part
-has a cost at each pixel: how badly the colour fits what was learned where the part surely is, and
-how far the pixel lies from where the pose lets the part be. The costs are smoothed along the
-picture's edges, and the cheapest part wins.
+Within the silhouette, each part has a cost at each pixel: how badly the colour fits what was
+learned where the part surely is, and how far the pixel lies from where the pose lets the part be.
+The costs are smoothed along the picture's edges, and the cheapest part wins. Then the colours are
+learned again, from what each part has won, and the whole is done once more.
+Smoothing costs along edges: Hosni et al., Fast Cost-Volume Filtering, PAMI 2013.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from app.engines.warp.arrays import capsules, grid, guided_filter, largest_component, resize
-from app.engines.warp.colours import WORST, Colours
+from app.engines.warp.arrays import guided_filter
+from app.engines.warp.colours import Mixture, Palette
+from app.engines.warp.hem import Hem, find_hem
 from app.engines.warp.networks import Networks
+from app.engines.warp.shapes import Shapes
+from app.engines.warp.silhouette import find_silhouette
 from app.engines.warp.values import Body, Floats, Mask, Parts, Pose, Rgb
 from app.engines.warp.view import View
 
-PARTS = ("hair", "face", "arms", "upper", "lower")
-HAIR, FACE, ARMS, UPPER, LOWER = range(5)
+HAIR, FACE, ARMS, UPPER, LOWER, LEGS, FEET = range(7)
+_PARTS = 7
+
+_SKIN_SPREAD = np.array([42, 9, 11], np.float32)
+"""Lab units within which one person's skin varies, light to shade: lightness far more than hue."""
+
+_SKIN = 2.1
+"""Distances below this may be skin."""
+
+_ROUNDS = 2
+"""Once with colours from where parts should be, then from where they were found."""
 
 
 def parse(networks: Networks, photo: Rgb, pose: Pose, body: Body) -> Parts:
-    """Tell hair, face with neck and chest, arms with hands, upper and lower garment apart.
+    """Tell hair, face with neck and chest, arms with hands, clothes and legs apart.
 
     photo: the working photo. pose, body: its own, from `find_pose`.
     Returns masks of the photo's size.
     """
     view = View.of(photo, pose, body)
-    person = _silhouette(networks, view)
-    shapes = _Shapes.of(view)
-    inside = person > 0.5
-    colours = _Learned.of(view, shapes, inside)
-    labels = _label(view, shapes, colours, inside)
-    masks = [_soft(view, labels == part) for part in range(5)]
+    silhouette = find_silhouette(networks, view)
+    person = _Person.of(view, silhouette.inside)
+    labels = person.label()
+    masks = [_soft(view, labels == part) for part in range(_PARTS)]
     return Parts(
-        person=view.enlarge(person),
+        person=view.enlarge(silhouette.person),
         hair=view.enlarge(masks[HAIR]),
         face=view.enlarge(masks[FACE]),
         arms=view.enlarge(masks[ARMS]),
         upper=view.enlarge(masks[UPPER]),
         lower=view.enlarge(masks[LOWER]),
-        skin_tone=colours.skin_tone,
-        upper_texture=colours.upper_texture,
+        legs=view.enlarge(masks[LEGS]),
+        feet=view.enlarge(masks[FEET]),
+        skin_tone=person.skin_tone,
+        upper_texture=person.texture(labels),
         trust=1.0,
     )
 
 
 def _soft(view: View, part: NDArray[np.bool_]) -> Mask:
-    return np.clip(guided_filter(view.grey, part.astype(np.float32), 3, 2e-4), 0, 1)
-
-
-# --- the silhouette -------------------------------------------------------------------------
-
-
-def _silhouette(networks: Networks, view: View) -> Mask:
-    """Where the person is, soft, view pixels."""
-    selfie = resize(networks.segment(view.picture), *view.shape)
-    likely = 0.6 * view.pose_mask + 0.4 * selfie
-    likely = np.maximum(likely, 0.95 * view.pose_mask * (view.pose_mask > 0.5))
-    state = np.full(view.shape, cv2.GC_BGD, np.uint8)
-    state[likely > 0.06] = cv2.GC_PR_BGD
-    state[likely > 0.45] = cv2.GC_PR_FGD
-    sure = cv2.erode((likely > 0.9).astype(np.uint8), np.ones((7, 7), np.uint8))
-    state[sure > 0] = cv2.GC_FGD
-    if sure.any() and (state == cv2.GC_BGD).any():
-        empty = np.zeros((1, 65))
-        picture = np.ascontiguousarray(view.picture[..., ::-1])
-        cv2.setRNGSeed(0)
-        cv2.grabCut(picture, state, (0, 0, 1, 1), empty, empty.copy(), 2, cv2.GC_INIT_WITH_MASK)
-    hard = ((state & 1) > 0) & (likely > 0.03) | (likely > 0.97)
-    cleaned = cv2.morphologyEx(hard.astype(np.uint8), cv2.MORPH_OPEN, np.ones((3, 3), np.uint8))
-    body = largest_component(np.asarray(cleaned, np.uint8)).astype(np.float32)
-    return np.clip(guided_filter(view.grey, body, 3, 1e-4), 0, 1)
-
-
-# --- where the pose lets parts be -----------------------------------------------------------
+    return np.clip(guided_filter(view.grey, part.astype(np.float32), 2, 2e-4), 0, 1)
 
 
 @dataclass(frozen=True)
-class _Shapes:
-    """Distances from parts of the body, (h, w): 0 in the middle, 1 on the surface.
+class _Person:
+    """The n pixels of the person. lab: (n, 3). skin: (n,), the distance from the face's colour."""
 
-    head: an ellipse for face and hair. face: the face alone. neck, arms, forearms, legs: limbs.
-    from_face: pixels from the middle of the face. face_height: eyes to mouth, pixels.
-    features: a mask of the middle of the face, where skin surely shows.
-    """
-
-    head: Floats
-    face: Floats
-    neck: Floats
-    arms: Floats
-    forearms: Floats
-    legs: Floats
-    from_face: Floats
-    face_height: float
-    features: NDArray[np.bool_]
-
-    @classmethod
-    def of(cls, view: View) -> _Shapes:
-        p, unit = view.points, view.unit
-        eyes, mouth = (p[2] + p[5]) / 2, (p[9] + p[10]) / 2
-        middle = (eyes + mouth) / 2
-        height = max(float(np.hypot(*(mouth - eyes))), 0.12 * unit)
-        x, y = grid(*view.shape)
-        from_face = np.hypot(x - middle[0], y - middle[1])
-        neck = [
-            mouth + 0.45 * (mouth - eyes),
-            view.body.shoulders + view.body.up * (0.16 * unit),
-        ]
-        arms = _pairs(view, [11, 13, 15], [0.20, 0.155, 0.13, 0.15])
-        forearms = _pairs(view, [13, 15], [0.15, 0.13, 0.17])
-        legs = [_limb(view, [p[hip], p[knee]], [0.16, 0.13]) for hip, knee in ((23, 25), (24, 26))]
-        return cls(
-            head=np.hypot(
-                (x - middle[0]) / (2.2 * height), (y - middle[1] + 0.2 * height) / (2.6 * height)
-            ),
-            face=((x - middle[0]) / (1.24 * height)) ** 2
-            + ((y - middle[1]) / (1.75 * height)) ** 2,
-            neck=_limb(view, neck, [0.17, 0.22]),
-            arms=arms,
-            forearms=forearms,
-            legs=np.minimum(*legs),
-            from_face=from_face,
-            face_height=height,
-            features=_features(view),
-        )
-
-
-def _limb(view: View, points: list[Floats], radii: list[float]) -> Floats:
-    return capsules(
-        np.stack(points), np.array(radii, np.float32) * np.float32(view.unit), *view.shape
-    )
-
-
-def _pairs(view: View, joints: list[int], radii: list[float]) -> Floats:
-    """Both arms' chains of joints, hands at the end."""
-    p = view.points
-    both = []
-    for side in (0, 1):
-        wrist, knuckle = p[15 + side], p[19 + side]
-        hand = wrist + (knuckle - wrist) * 1.25
-        both.append(_limb(view, [*(p[joint + side] for joint in joints), hand], radii))
-    return np.minimum(*both)
-
-
-def _features(view: View) -> NDArray[np.bool_]:
-    p = view.points
-    mouth_side = p[10] - p[9]
-    mouth = (p[9] + p[10]) / 2
-    below = mouth + 0.2 * (mouth - (p[2] + p[5]) / 2)
-    polygon = np.stack([p[2], p[5], p[10] + 0.3 * mouth_side, below, p[9] - 0.3 * mouth_side])
-    mask = np.zeros(view.shape, np.uint8)
-    cv2.fillConvexPoly(mask, cv2.convexHull(polygon.astype(np.int32)), 1)
-    return mask > 0
-
-
-# --- colours --------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class _Learned:
-    """skin: the distance from the skin's colour, light counting little. skin_tone: Lab."""
-
+    view: View
+    inside: NDArray[np.bool_]
     lab: Floats
+    palette: Palette
+    shapes: Shapes
     skin: Floats
     skin_tone: Floats
-    hair: Colours | None
-    upper: Colours | None
-    lower: Colours | None
-    upper_texture: float
+    hem: Hem
 
     @classmethod
-    def of(cls, view: View, shapes: _Shapes, inside: NDArray[np.bool_]) -> _Learned:
-        colours = np.asarray(cv2.bilateralFilter(view.lab, 5, 12, 3), np.float32)
-        tone = _skin_tone(colours, shapes, inside)
-        away = (colours - tone) / np.array([42, 9, 11], np.float32)
-        skin = np.sqrt(np.einsum("ijk,ijk->ij", away, away))
-        core = (
-            inside
-            & (view.down > 0.12)
-            & (view.down < 0.72)
-            & (view.from_spine < 0.36)
-            & (shapes.forearms > 1)
-        )
-        upper = core & (skin > 2.1)
+    def of(cls, view: View, inside: NDArray[np.bool_]) -> _Person:
+        shapes = Shapes.of(view, inside)
+        lab = view.smooth_lab[inside]
+        tone = _skin_tone(lab, shapes)
+        away = (lab - tone) / _SKIN_SPREAD
+        skin = np.sqrt((away * away).sum(1))
+        palette = Palette.counted(lab)
+        hem = find_hem(shapes, palette, skin)
+        return cls(view, inside, lab, palette, shapes, skin, tone, hem)
+
+    def label(self) -> NDArray[np.int8]:
+        """(h, w): a part each, -1 outside."""
+        seeds = self._seeds()
+        for _ in range(_ROUNDS):
+            costs = self._costs([self._learn(part, seed) for part, seed in enumerate(seeds)])
+            labels = self._cheapest(costs)
+            of_pixels = labels[self.inside]
+            seeds = [_shrunk(labels == part)[self.inside] for part in range(_PARTS)]
+            del of_pixels
+        labels = _without_specks(labels)
+        labels = self._with_hair_on_the_head(labels, costs)
+        return _filled(labels, self.inside)
+
+    def texture(self, labels: NDArray[np.int8]) -> float:
+        """How much the lightness of the old top varies."""
+        light = self.lab[labels[self.inside] == UPPER, 0]
+        return float(light.std()) if len(light) else 99.0
+
+    def _learn(self, part: int, seed: NDArray[np.bool_]) -> Mixture | None:
+        return Mixture.learned(self.lab[seed], (3, 2, 2, 4, 4, 2, 2)[part])
+
+    def _seeds(self) -> list[NDArray[np.bool_]]:
+        """Where each part surely is."""
+        s, hem = self.shapes, self.hem
+        like_skin = self.skin < _SKIN
+        no_arm = np.minimum(s.forearms, s.hands) > 1.05
+        core = (s.down > 0.12) & (s.down < min(0.9, hem.top_ends - 0.05)) & (s.aside < 0.36)
+        core &= no_arm
+        upper = core & ~like_skin
         if upper.sum() < 0.12 * core.sum():
-            upper = core & (view.down > 0.3)
-        lower = inside & (view.down > 1.02) & (shapes.legs < 0.9) & (shapes.forearms > 1.1)
-        hair = (
-            inside
-            & (shapes.face > 1.25)
-            & (view.down < -0.15)
-            & (shapes.neck > 1)
-            & (shapes.from_face < 3.6 * shapes.face_height)
-            & (skin > 1.6)
+            upper = core & (s.down > 0.3)
+        below = (s.down > hem.bottom_begins + 0.05) & (s.down < hem.legs_begin - 0.05) & no_arm
+        lower = below & (s.thighs < 1) & (not hem.one_piece)
+        hair = (s.face > 1.2) & (s.head < 1.3) & (s.down < -0.15) & (s.neck > 1)
+
+        arms = (self.skin < 1.7) & ((s.forearms < 0.6) | (s.hands < 0.7))
+        legs = (s.down > hem.legs_begin) & (np.minimum(s.thighs, s.shins) < 1) & (self.skin < 2.5)
+        feet = s.feet < 0.8
+        return [hair, s.features, arms, upper, lower, legs, feet]
+
+    def _costs(self, colours: list[Mixture | None]) -> Floats:
+        """(n, parts)."""
+        s, hem = self.shapes, self.hem
+        fits = [self.palette.cost(mixture) for mixture in colours]
+        skin = self._skin_cost(fits)
+        arm = np.minimum(np.minimum(s.upper_arms, s.forearms), s.hands)
+        reach = np.minimum(s.forearms, s.hands)
+        hair = fits[HAIR] + _ramp(s.head - 1, 2.5, 5) + 5 * (s.face < 0.9)
+        hair += _ramp(s.down - 0.15, 14, 12)
+        face = skin - 3 * (s.face < 1) + _ramp(np.minimum(s.neck, s.head) - 1, 1, 2)
+        face += _ramp(s.aside - 0.40, 30, 8) + _ramp(s.down - 0.35, 10, 7)
+        face += _ramp(np.minimum(s.neck, s.face) - 1.05, 10, 5) * (s.down < -0.12)
+        arms = skin + _ramp(arm - 0.85, 6, 12) - (reach < 0.8)
+        arms += _ramp(0.36 - s.aside, 30, 8) * (reach > 1)
+        upper = fits[UPPER] + _ramp(s.down - hem.top_ends - 0.06, 25, 12)
+        upper += _ramp(-0.17 - s.down, 50, 12) + 8 * (s.face < 1)
+        upper -= 2.5 * ((s.aside < 0.4) & (s.down > 0.25) & (s.down < hem.top_ends - 0.1))
+        lower = fits[LOWER] + _ramp(hem.bottom_begins - 0.06 - s.down, 25, 14)
+        lower += 6 * (reach < 0.8)
+        away = np.minimum(
+            _ramp(s.down - hem.bottom_begins - 0.06, 25, 14),  # the belly,
+            _ramp(hem.legs_begin - 0.06 - s.down, 25, 14),  # or below a skirt
         )
-        return cls(
-            lab=colours,
-            skin=skin,
-            skin_tone=tone,
-            hair=Colours.learned(colours[hair], 3),
-            upper=Colours.learned(colours[upper], 4),
-            lower=Colours.learned(colours[lower], 4),
-            upper_texture=float(colours[upper][:, 0].std()) if upper.any() else 99.0,
+        legs = np.minimum(skin, fits[LEGS] + 0.5) + away
+        legs += _ramp(hem.top_ends - 0.08 - s.down, 25, 14)
+        legs += 4 * (reach < 0.9) + _ramp(s.aside - 0.5, 20, 8) * (s.down < 1)
+        feet = fits[FEET] + _ramp(s.feet - 1, 8, 14)
+        return np.stack([hair, face, arms, upper, lower, legs, feet], 1).astype(np.float32)
+
+    def _skin_cost(self, fits: list[Floats]) -> Floats:
+        """Like the skin that was found, but never far from the face's colour."""
+        found = np.minimum(fits[FACE], fits[ARMS]) + 0.5
+        bound = 0.5 * self.skin**2
+        cost = np.minimum(np.maximum(found, bound), np.minimum(bound + 5.5, 14))
+        return np.asarray(cost, np.float32)
+
+    def _cheapest(self, costs: Floats) -> NDArray[np.int8]:
+        volume = np.full((*self.view.shape, _PARTS), 12, np.float32)
+        volume[self.inside] = costs
+        volume /= 20
+        smooth = np.stack(
+            [guided_filter(self.view.grey, volume[..., i], 4, 2e-4) for i in range(_PARTS)], -1
         )
+        labels = np.full(self.view.shape, -1, np.int8)
+        labels[self.inside] = smooth[self.inside].argmin(1).astype(np.int8)
+        return labels
+
+    def _with_hair_on_the_head(self, labels: NDArray[np.int8], costs: Floats) -> NDArray[np.int8]:
+        count, islands = cv2.connectedComponents((labels == HAIR).astype(np.uint8))
+        on_head = np.zeros(count, bool)
+        of_pixels = islands[self.inside]
+        on_head[of_pixels[self.shapes.head < 0.85]] = True
+        own = labels[self.inside]
+        stray = (own == HAIR) & ~on_head[of_pixels]
+        own[stray] = np.where(costs[stray, UPPER] < costs[stray, ARMS] + 0.2, UPPER, ARMS)
+        labels[self.inside] = own
+        return labels
 
 
-def _skin_tone(lab: Floats, shapes: _Shapes, inside: NDArray[np.bool_]) -> Floats:
-    seen = lab[shapes.features & inside]
+def _skin_tone(lab: Floats, shapes: Shapes) -> Floats:
+    seen = lab[shapes.features]
     if not len(seen):
-        seen = lab[(shapes.neck < 0.6) & inside]
+        seen = lab[shapes.neck < 0.6]
     if not len(seen):
         return np.array([160, 140, 140], np.float32)
     return np.asarray(np.median(seen, 0), np.float32)
 
 
-# --- the cheapest part ----------------------------------------------------------------------
+def _ramp(x: NDArray[Any], slope: float, most: float) -> Floats:
+    return np.asarray(np.clip(x * np.float32(slope), 0, most), np.float32)
 
 
-def _label(
-    view: View, shapes: _Shapes, colours: _Learned, inside: NDArray[np.bool_]
-) -> NDArray[np.int8]:
-    costs = _costs(view, shapes, colours)
-    smooth = np.stack(
-        [guided_filter(view.grey, np.asarray(cost / 20, np.float32), 4, 2e-4) for cost in costs]
-    )
-    labels = np.where(inside, smooth.argmin(0), -1).astype(np.int8)
-    labels = _without_specks(labels)
-    labels = _with_hair_on_the_head(labels, costs, shapes)
-    return _filled(labels, inside)
-
-
-def _costs(view: View, shapes: _Shapes, colours: _Learned) -> list[Floats]:
-    def ramp(x: Floats, slope: float, most: float) -> Floats:
-        return np.asarray(np.clip(x * np.float32(slope), 0, most), np.float32)
-
-    def fit(model: Colours | None) -> Floats:
-        return model.cost(colours.lab) if model else np.full(view.shape, WORST, np.float32)
-
-    down, aside = view.down, view.from_spine
-    skin = np.minimum(0.55 * colours.skin**2 + 4.2, WORST)
-    core = (aside < 0.45) & (down > 0.25) & (down < 0.7)
-    hair = (
-        fit(colours.hair)
-        + ramp(shapes.head - 1, 2.5, 5)
-        + 5 * (shapes.face < 0.8)
-        + ramp(down - 0.15, 14, 12)
-    )
-    face = (
-        skin
-        - 3 * (shapes.face < 1)
-        + ramp(np.minimum(shapes.neck, shapes.head) - 1, 3, 6)
-        + ramp(down - 0.06, 10, 7)
-    )
-    arms = skin + ramp(shapes.arms - 1, 8, 10) - (shapes.forearms < 0.8)
-    upper = (
-        fit(colours.upper)
-        + ramp(down - 0.85, 14, 12)
-        + ramp(-0.17 - down, 50, 12)
-        - 2.5 * core
-        + 8 * (shapes.face < 1.1)
-    )
-    lower = fit(colours.lower) + ramp(0.75 - down, 18, 14) + 6 * (shapes.forearms < 0.8)
-    return [np.asarray(cost, np.float32) for cost in (hair, face, arms, upper, lower)]
+def _shrunk(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    return cv2.erode(mask.astype(np.uint8), np.ones((3, 3), np.uint8)) > 0
 
 
 def _without_specks(labels: NDArray[np.int8]) -> NDArray[np.int8]:
     """Drop parts' islands of fewer than 0.06 % of the view."""
     kept = np.full_like(labels, -1)
-    for part in range(5):
+    for part in range(_PARTS):
         mask = cv2.morphologyEx(
             (labels == part).astype(np.uint8), cv2.MORPH_OPEN, np.ones((3, 3), np.uint8)
         )
@@ -281,17 +220,6 @@ def _without_specks(labels: NDArray[np.int8]) -> NDArray[np.int8]:
         large[0] = False
         kept[large[islands]] = part
     return kept
-
-
-def _with_hair_on_the_head(
-    labels: NDArray[np.int8], costs: list[Floats], shapes: _Shapes
-) -> NDArray[np.int8]:
-    count, islands = cv2.connectedComponents((labels == HAIR).astype(np.uint8))
-    on_head = np.zeros(count, bool)
-    on_head[islands[(shapes.head < 0.85)]] = True
-    stray = (labels == HAIR) & ~on_head[islands]
-    instead = np.where(costs[UPPER] < costs[ARMS] + 0.2, UPPER, ARMS)
-    return np.where(stray, instead, labels).astype(np.int8)
 
 
 def _filled(labels: NDArray[np.int8], inside: NDArray[np.bool_]) -> NDArray[np.int8]:

@@ -87,9 +87,10 @@ class Body:
 class Parts:
     """What is where in the working photo: soft masks that add up to `person`, or nearly.
 
-    face: the neck and the upper chest's skin included. skin_tone: (3,), Lab as OpenCV's float32
-    of 8-bit pictures (0–255), the median of the face. upper_texture: how much the lightness of the
-    old top varies, standard deviation, 0–255.
+    face: the neck and the upper chest's skin included. upper: of a dress, the whole. legs: their
+    bare skin, and the belly's under a short top. feet: bare or in shoes. skin_tone: (3,), Lab as
+    OpenCV's float32 of 8-bit pictures (0–255), the median of the face. upper_texture: how much the
+    lightness of the old top varies, standard deviation, 0–255.
     trust: 0–1, how sure the parsing is of the boundaries that matter (for the quality figure).
     """
 
@@ -99,6 +100,8 @@ class Parts:
     arms: Mask
     upper: Mask
     lower: Mask
+    legs: Mask
+    feet: Mask
     skin_tone: Floats
     upper_texture: float
     trust: float

@@ -8,7 +8,7 @@ from functools import cached_property
 import cv2
 import numpy as np
 
-from app.engines.warp.arrays import grid, lab, resize
+from app.engines.warp.arrays import lab, resize
 from app.engines.warp.values import Body, Floats, Mask, Points, Pose, Rgb
 
 HEIGHT = 448
@@ -86,14 +86,9 @@ class View:
         return np.asarray(grey / np.float32(255), np.float32)
 
     @cached_property
-    def down(self) -> Floats:
-        """0 at the shoulders, 1 at the hips."""
-        return self.body.down_torso(*grid(*self.shape))
-
-    @cached_property
-    def from_spine(self) -> Floats:
-        """In shoulder widths, unsigned."""
-        return np.asarray(np.abs(self.body.from_spine(*grid(*self.shape))) / self.unit, np.float32)
+    def smooth_lab(self) -> Floats:
+        """Lab without the noise and the fine texture of fabrics and hair."""
+        return lab(np.asarray(cv2.bilateralFilter(self.picture, 5, 20, 3), np.uint8))
 
     def enlarge(self, mask: Mask) -> Mask:
         """Back into the photo, 0 outside the box."""
