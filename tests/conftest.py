@@ -18,8 +18,9 @@ from sqlalchemy import create_engine, text
 from sqlalchemy.engine import make_url
 from sqlalchemy.pool import NullPool
 
-from app.config import Settings
+from app.config import Settings, load_settings
 from app.database import Db, engine_of, migrate, open_db
+from app.engines.warp import weights
 from app.main import create_app
 from app.postgres import EmbeddedPostgres
 from app.services.storage import LocalStorage
@@ -174,6 +175,21 @@ def _execute(url: str, statement: str) -> None:
     engine = create_engine(url, poolclass=NullPool, isolation_level="AUTOCOMMIT")
     with engine.connect() as connection:
         connection.execute(text(statement))
+
+
+@pytest.fixture(scope="session")
+def weights_dir_or_none() -> Path | None:
+    """The model files of this checkout; set-up has fetched them."""
+    folder = load_settings().weights_dir
+    return None if any(weights.wrong(folder)) else folder
+
+
+@pytest.fixture(scope="session")
+def weights_dir(weights_dir_or_none: Path | None) -> Path:
+    """The same, for tests that cannot do without."""
+    if weights_dir_or_none is None:
+        pytest.skip("the model files are not here: run scripts/fetch_weights.py")
+    return weights_dir_or_none
 
 
 NOT_APPLICABLE = "does not apply: "
