@@ -192,25 +192,50 @@ def _hem_corner(shape: Shape, sign: _Sign) -> Point:
 
 
 def _sleeve(shape: Shape, tip: Point, pit: Point) -> SleeveOutline:
-    """Rails from tip and armpit to the cuff's corners: the points farthest along and across."""
+    """Rails from tip and armpit to the cuff's corners."""
     arc = shape.arc(tip, pit)
-    middle = (tip + pit) / 2
-    distance = np.hypot(*(arc - middle).T)
-    axis = unit(arc[distance >= np.percentile(distance, 85)].mean(0) - middle)
-    across = np.array([-axis[1], axis[0]], np.float32)
-    if float((tip - middle) @ across) < 0:
-        across = -across
-    forward, sideways = (arc - middle) @ axis, (arc - middle) @ across
-    outer = int(np.argmax(forward + 0.9 * sideways))
-    inner = int(np.argmax(forward - 0.9 * sideways))
-    if outer > inner:
-        outer = inner = int(np.argmax(forward))
-    cuff = (arc[outer] + arc[inner]) / 2
+    outer, inner = _cuff_corners(evenly(arc, _ARC_POINTS))
+    outer, inner = (round(at * (len(arc) - 1) / (_ARC_POINTS - 1)) for at in (outer, inner))
+    middle, cuff = (tip + pit) / 2, (arc[outer] + arc[inner]) / 2
     return SleeveOutline(
         outer=evenly(arc[: outer + 1], 8),
         inner=evenly(arc[inner:][::-1], 8),
         length=float(np.hypot(*(cuff - middle))),
     )
+
+
+_ARC_POINTS = 64
+
+
+def _cuff_corners(arc: Points) -> tuple[int, int]:
+    """The two corners of a sleeve's outline: its sharpest turns that a cuff can lie between.
+
+    Farthest along and across the sleeve was tried: on short, wide sleeves the cuff leans so much
+    that both corners fell on its outer end.
+    """
+    count = len(arc)
+    at = np.arange(count)
+    before, after = np.maximum(at - _TURN_REACH, 0), np.minimum(at + _TURN_REACH, count - 1)
+    come, leave = arc - arc[before], arc[after] - arc
+    turn = np.arctan2(come[:, 0] * leave[:, 1] - come[:, 1] * leave[:, 0], (come * leave).sum(1))
+    turn *= np.sign(turn[8:-8].sum()) or 1
+    # Where the cuff reaches the body the armpit is the inner corner, though it turns the other way.
+    turn[-4:] = np.maximum(turn[-4:], _TURN_AT_PIT)
+    opening = float(np.hypot(*(arc[-1] - arc[0])))
+    cuff = np.hypot(*(arc[None] - arc[:, None]).transpose(2, 0, 1)) / max(opening, 1)
+    unlike = np.abs(np.log(np.maximum(cuff, 1e-3) / _CUFF_TO_OPENING))
+    score = turn[:, None] + turn[None, :] - unlike
+    score[np.tril_indices(count, 3)] = -np.inf
+    score[: count // 4], score[:, -1:] = -np.inf, -np.inf
+    outer, inner = np.unravel_index(int(np.argmax(score)), score.shape)
+    return int(outer), int(inner)
+
+
+_TURN_REACH = 5
+"""Of 64 points: over how much of the outline a turn is measured."""
+_TURN_AT_PIT = 0.9
+_CUFF_TO_OPENING = 0.6
+"""A cuff is about this long, compared with the seam from shoulder tip to armpit."""
 
 
 def _sleeve_kind(shape: Shape, sides: dict[Side, TopSide]) -> SleeveKind:
