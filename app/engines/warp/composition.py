@@ -15,6 +15,7 @@ from app.engines.warp.values import SIDES, Floats, Mask, Rgb
 from app.engines.warp.warping import Layer, SleeveLayer
 
 _INVISIBLE = 1 / 255
+_SLEEVE_SHADOW = 0.25
 """What changes a pixel by less than one level changes nothing."""
 
 
@@ -97,7 +98,8 @@ def paint_top(scene: Scene, layers: TopLayers, target: TopTarget, *, seed: int) 
     beside = removal.beside_torso(small, half_widths)
     easel = Easel(scene.height, scene.width)
     front = layers.body.cover * (1 - layers.inside)
-    back = layers.body.cover * layers.inside
+    # Under the front's soft edge, too, or the skin would shine through between them.
+    back = layers.body.cover * np.clip(layers.inside * 2, 0, 1)
     sleeves = _sleeve_cover(scene, layers.sleeves)
     limbs, head = limbs_in_front(scene, target), head_in_front(scene)
     gap = _seam_gaps(small, resize(np.maximum(front, sleeves), *beside.shape))
@@ -111,15 +113,16 @@ def paint_top(scene: Scene, layers: TopLayers, target: TopTarget, *, seed: int) 
     easel.darken(_contact_shadow(scene, cover, old, head))
 
     relief = shading.old_relief(small)
-    light = resize(relief * shading.roundness(beside), scene.height, scene.width)
+    light = resize(relief * shading.roundness(beside, small.down), scene.height, scene.width)
     easel.lay(layers.body.colour * 0.72, back * (1 - _in_front_of_collar(scene, head)))
     if layers.sleeves:
         light = light * _sleeve_shadow(scene, sleeves)
     easel.lay(layers.body.colour * light[..., None], front)
     _bring_limbs_forward(scene, easel, limbs, front)
-    relief = resize(relief, scene.height, scene.width)
     for sleeve in layers.sleeves:
-        lit = shading.sleeve_light(sleeve.along, sleeve.aside) * relief[sleeve.box] ** 0.6
+        own = shading.sleeve_light(sleeve.along, sleeve.aside)
+        # At the seam as light as the body there.
+        lit = light[sleeve.box] ** (1 - smoothstep(sleeve.along, 0.0, 0.5)) * own
         easel.lay(sleeve.colour * lit[..., None], sleeve.cover, sleeve.box)
     _close_gaps(easel, gap, np.maximum(front, sleeves))
     easel.uncover(head)
@@ -197,8 +200,9 @@ def _contact_shadow(scene: Scene, cover: Mask, old: Mask, head: Mask) -> Floats:
 
 def _sleeve_shadow(scene: Scene, sleeves: Mask) -> Floats:
     width = scene.body.shoulder_width
-    cast = blur(np.roll(sleeves, int(0.02 * width), 0), 0.05 * width) * (scene.down > 0.1)
-    return np.asarray(1 - 0.38 * cast * (1 - sleeves), np.float32)
+    cast = blur(np.roll(sleeves, int(0.02 * width), 0), 0.05 * width)
+    cast *= smoothstep(scene.down * scene.body.torso_length, 0.2 * width, 0.45 * width)
+    return np.asarray(1 - _SLEEVE_SHADOW * cast * (1 - sleeves), np.float32)
 
 
 def _bring_limbs_forward(scene: Scene, easel: Easel, limbs: Mask, front: Mask) -> None:

@@ -62,6 +62,7 @@ def bare_grounds(small: Scene, old: Mask, half_widths: dict[Side, Floats]) -> li
         (1 - smoothstep(down, *_WAIST))
         * (1 - smoothstep(beside, 0.98, 1.06))
         * smoothstep(down, -0.35, -0.3)
+        * smoothstep(small.parts.person, 0.4, 0.8)
     )
     below = smoothstep(down, *_WAIST) * (1 - smoothstep(beside, 1.06, 1.12))
     grounds = [Ground(np.ones_like(down), _background(small), 0.6)]

@@ -58,9 +58,13 @@ def old_relief(small: Scene) -> Floats:
     return np.asarray(ratio ** (_STRENGTH * weight), np.float32)
 
 
-def roundness(beside: Floats) -> Floats:
-    """(h, w): darker towards the flanks. beside: 0 on the spine, 1 on the flanks."""
-    return np.asarray(1 - _FLANK_SHADE * smoothstep(beside, 0.55, 1.15), np.float32)
+def roundness(beside: Floats, down: Floats) -> Floats:
+    """(h, w): darker towards the flanks, below the shoulders.
+
+    beside: 0 on the spine, 1 on the flanks. down: 0 at the shoulders, 1 at the hips.
+    """
+    shade = smoothstep(beside, 0.55, 1.15) * smoothstep(down, 0.0, 0.4)
+    return np.asarray(1 - _FLANK_SHADE * shade, np.float32)
 
 
 def sleeve_light(along: Floats, aside: Floats) -> Floats:

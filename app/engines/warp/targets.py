@@ -43,8 +43,14 @@ folds."""
 _FLAT_TO_WORN = 0.93
 
 _PIT_DOWN = 0.33
-_PIT_ASIDE = 0.50
+_PIT_ASIDE = 0.47
 """Where the armpit is, in shoulder widths below and beside the middle of the shoulders."""
+_CHEST_HALF = 0.53
+"""Half of what a garment that fits measures from armpit to armpit, in shoulder widths."""
+
+_TIP_SLANT = 0.40
+"""Outward for each step up, from the shoulder joint to where the shoulder seam ends."""
+_TIP_UNSEEN = 0.15
 
 _STRETCH_MOST, _SHRINK_MOST = 1.22, 0.85
 """A top may be lengthened to hide the old hem, and shortened so that it ends above the thighs; more
@@ -55,10 +61,14 @@ _SLEEVE_POINTS = 22
 _WRIST_SNAP = 0.80
 """A sleeve that covers this much of the arm is a long one, and ends at the wrist."""
 _ARM_SHARES = (0.0, 0.25, 0.5, 0.8, 1.0)
-_ARM_HALF_WIDTHS = (0.175, 0.15, 0.125, 0.10, 0.085)
+_ARM_HALF_WIDTHS = (0.16, 0.13, 0.11, 0.09, 0.075)
 """Half an arm's width from shoulder to wrist, in shoulder widths."""
-_SLEEVE_CLOSE, _SLEEVE_LOOSE, _SLEEVE_FLAT = 1.12, 1.42, 0.68
-"""Of the arm's half width, and of the garment's: 2/π = 0.64 takes a flat sleeve round an arm."""
+_SLEEVE_FLAT = 0.68
+"""Of a flat sleeve's half width; 2/π = 0.64 takes it round an arm."""
+_SLEEVE_SLACK = np.array([0.014, 0.075])
+"""How far a sleeve stands off the arm, at least and at most, in shoulder widths."""
+_INNER_SLACK = 0.25
+"""Of that towards the body, where the arm presses it flat."""
 
 
 @dataclass(frozen=True)
@@ -170,19 +180,18 @@ def _heights(
 
 
 def shoulder_tip(scene: Scene, side: Side) -> Point:
-    """The shoulder's end: a little outward of the joint, on the silhouette."""
+    """The shoulder's end: from the joint up and a little outwards, on the silhouette."""
     body, width = scene.body, scene.body.shoulder_width
-    start = scene.joint(SHOULDER, side) + body.across * OUTWARD[side] * 0.12 * width
-    start = np.asarray(start, np.float32)
-    rise = _heights(
-        scene,
-        start[None],
-        reach=0.26 * width,
-        least=0.07 * width,
-        most=0.22 * width,
-        unseen=0.15 * width,
-    )
-    return np.asarray(start + body.up * rise[0], np.float32)
+    joint = scene.joint(SHOULDER, side)
+    way = unit(body.up + body.across * (OUTWARD[side] * _TIP_SLANT))
+    head = np.maximum(scene.parts.hair, scene.parts.face * (scene.down < -0.25))
+    start, ways = np.asarray(joint[None], np.float32), np.asarray(way[None], np.float32)
+    reach = 0.30 * width
+    end = float(exits(scene.parts.person, start, ways, reach)[0])
+    hidden = float(exits(np.asarray(1 - head, np.float32), start, ways, reach)[0])
+    if not np.isfinite(end) or hidden < end:
+        end = _TIP_UNSEEN * width
+    return np.asarray(joint + way * np.clip(end, 0.08 * width, 0.24 * width), np.float32)
 
 
 # --- tops -----------------------------------------------------------------------------------
@@ -212,12 +221,14 @@ def place_top(scene: Scene, garment: Garment) -> TopTarget:
 
 
 def _scale(scene: Scene, outline: TopOutline, tips: dict[Side, Point]) -> float:
-    """From shoulder tips to shoulder tips; without sleeves from armpit to armpit."""
+    """Pixels of the scene for one of the garment: from shoulders and chest alike."""
+    width = scene.body.shoulder_width
+    by_chest = 2 * _CHEST_HALF * width / max(float(outline.right.pit[0] - outline.left.pit[0]), 1)
     if outline.left.sleeve is None or outline.off_shoulder:
-        flat = float(outline.right.pit[0] - outline.left.pit[0]) / 2
-        return 0.49 * scene.body.shoulder_width / max(flat, 1)
+        return by_chest
     flat = float(np.hypot(*(outline.right.tip - outline.left.tip)))
-    return float(np.hypot(*(tips["right"] - tips["left"]))) / max(flat, 1)
+    by_shoulders = float(np.hypot(*(tips["right"] - tips["left"]))) / max(flat, 1)
+    return (by_chest + by_shoulders) / 2
 
 
 def old_hem(scene: Scene) -> float:
@@ -312,7 +323,8 @@ class _Fit:
         body, width = self.scene.body, self.scene.body.shoulder_width
         outward = body.across * OUTWARD[side]
         by_spine = body.shoulders + outward * _PIT_ASIDE * width - body.up * _PIT_DOWN * width
-        by_joint = self.scene.joint(SHOULDER, side) - body.up * (_PIT_DOWN + 0.01) * width
+        by_joint = self.scene.joint(SHOULDER, side) - body.up * _PIT_DOWN * width
+        by_joint -= outward * (0.5 - _PIT_ASIDE) * width
         return np.asarray((by_spine + by_joint) / 2, np.float32)
 
     def _shoulder_line(self, neck: Point, tip: Point) -> Points:
@@ -378,14 +390,13 @@ def place_sleeve(
     distance = along(line)
     centre = np.stack([np.interp(at, distance, line[:, i]) for i in (0, 1)], 1).astype(np.float32)
     normal = _normals(centre, outward=tip - pit)
-    arm = _arm_half_widths(scene, centre, normal, np.asarray(at / whole, np.float32))
+    outside, inside = _arm_edges(scene, centre, normal, np.asarray(at / whole, np.float32))
     outer, inner = (resample(rail, _SLEEVE_POINTS) for rail in (flat.outer, flat.inner))
     of_garment = np.hypot(*(outer - inner).T) / 2 * scale
-    wide = np.maximum(
-        arm * _SLEEVE_CLOSE, np.minimum(of_garment * _SLEEVE_FLAT, arm * _SLEEVE_LOOSE)
-    )
-    upper = centre + normal * wide[:, None]
-    lower = centre - normal * np.maximum(wide * 0.95, arm * 1.02)[:, None]
+    width = scene.body.shoulder_width
+    slack = np.clip(of_garment * _SLEEVE_FLAT - (outside + inside) / 2, *(_SLEEVE_SLACK * width))
+    upper = centre + normal * (outside + slack)[:, None]
+    lower = centre - normal * (inside + slack * _INNER_SLACK)[:, None]
     from_tip = _hug_shoulder(scene, tip + (centre - centre[0]), centre, normal, wanted)
     from_pit = pit + (centre - centre[0])
     share = np.clip(at / (0.22 * scene.body.shoulder_width), 0, 1)
@@ -400,7 +411,7 @@ def _arm_line(scene: Scene, side: Side, *, start: Point) -> Points:
     """The middle of the arm from the seam to the wrist, its corners rounded; (120, 2)."""
     width = scene.body.shoulder_width
     shoulder, elbow = scene.joint(SHOULDER, side), scene.joint(ELBOW, side)
-    high = shoulder + scene.body.across * OUTWARD[side] * 0.06 * width + (elbow - shoulder) * 0.35
+    high = shoulder + scene.body.across * OUTWARD[side] * 0.02 * width + (elbow - shoulder) * 0.35
     corners = np.stack([start, high, elbow, scene.joint(WRIST, side)])
     line = resample(np.asarray(corners, np.float32), 120)
     # Continued straight on at both ends, so that rounding does not shorten the line.
@@ -421,14 +432,27 @@ def _normals(line: Points, *, outward: Point) -> Points:
     return np.asarray(normal, np.float32)
 
 
-def _arm_half_widths(scene: Scene, centre: Points, normal: Points, share: Floats) -> Floats:
-    """(n,): from the arm's middle to its outer edge, where the photo shows it."""
+def _arm_edges(
+    scene: Scene, centre: Points, normal: Points, share: Floats
+) -> tuple[Floats, Floats]:
+    """(n,) each: from the arm's bone to its outer and its inner edge, where the photo shows them.
+
+    A bare arm is told from the torso by its own mask, a covered one only by the gap between them.
+    """
     prior = np.interp(share, _ARM_SHARES, _ARM_HALF_WIDTHS) * scene.body.shoulder_width
-    found = exits(
-        scene.parts.person, np.asarray(centre, np.float32), normal, float(1.6 * prior.max())
+    prior = prior.astype(np.float32)
+    reach = float(1.7 * prior.max())
+    outside = exits(scene.parts.person, centre, normal, reach)
+    bare = exits(scene.parts.arms, centre, -normal, reach)
+    gap = exits(scene.parts.person, centre, -normal, reach)
+    inside = np.where(bare > 0.4 * prior, np.minimum(bare, gap), gap)
+    outer = np.where(outside < 1.7 * prior, outside, prior)
+    inner = np.where(inside < 1.7 * prior, inside, prior)
+    least, most = 0.45 * prior, 1.6 * prior
+    return (
+        _smooth(np.clip(outer, least, most).astype(np.float32)),
+        _smooth(np.clip(inner, least, most).astype(np.float32)),
     )
-    measured = np.where(found < 1.6 * prior, found, prior)
-    return _smooth(np.clip(measured, 0.8 * prior, 1.35 * prior).astype(np.float32))
 
 
 def _hug_shoulder(

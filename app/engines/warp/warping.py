@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from app.engines.warp.arrays import blur, resample, resize
+from app.engines.warp.arrays import blur, resample, resize, smoothstep
 from app.engines.warp.scene import OUTWARD, Scene
 from app.engines.warp.targets import SleeveTarget, TopTarget
 from app.engines.warp.values import (
@@ -248,11 +248,14 @@ def warp_sleeve(
         left, top, height, width
     )
     polygon = np.concatenate([_dense(target.outer), _dense(target.inner)[::-1]])
-    cover = _fill((height, width), polygon - np.array([left, top], np.float32))
+    cover = blur(_fill((height, width), polygon - np.array([left, top], np.float32)), 0.7)
+    # The sides are the rails'; the cuff ends where the garment does.
+    cuff = smoothstep(field[..., 2], 0.75, 0.85)
+    cover *= 1 - cuff * (1 - _look_up(source.alpha, field, replicate=False))
     return SleeveLayer(
         box=(slice(top, top + height), slice(left, left + width)),
         colour=_look_up(source.picture, field[..., :2], replicate=True),
-        cover=blur(cover, 0.7),
+        cover=cover,
         along=np.ascontiguousarray(field[..., 2]),
         aside=np.ascontiguousarray(field[..., 3]),
         side=side,
