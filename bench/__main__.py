@@ -19,7 +19,7 @@ import psutil
 
 from app import __version__, logs
 from app.config import ROOT
-from bench import idle, kill, poll, post, rows, server, start, turnaround, uploads
+from bench import engine, idle, kill, poll, post, rows, server, start, turnaround, uploads
 from bench.table import Figure, save, show
 
 PARTS: dict[str, Callable[..., list[Figure]]] = {
@@ -31,6 +31,7 @@ PARTS: dict[str, Callable[..., list[Figure]]] = {
     "uploads": uploads.measure,
     "start": start.measure,
     "kill": kill.measure,
+    "engine": engine.measure,
 }
 
 

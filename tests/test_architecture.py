@@ -38,14 +38,17 @@ WITHIN_WARP = {
     "app.engines.warp.view": 1.3,
     "app.engines.warp.outline_bottom": 1.4,
     "app.engines.warp.outline_top": 1.4,
-    "app.engines.warp.parsing": 1.4,
     "app.engines.warp.pose": 1.4,
     "app.engines.warp.shading": 1.4,
+    "app.engines.warp.shapes": 1.4,
+    "app.engines.warp.silhouette": 1.4,
     "app.engines.warp.targets": 1.4,
     "app.engines.warp.garments": 1.5,
+    "app.engines.warp.hem": 1.5,
     "app.engines.warp.removal": 1.5,
     "app.engines.warp.warping": 1.5,
     "app.engines.warp.composition": 1.6,
+    "app.engines.warp.parsing": 1.6,
     "app.engines.warp.engine": 1.9,
 }
 EMPTY_PACKAGES = {"app", "app.middleware", "app.routers", "app.services"}
