@@ -57,22 +57,42 @@ def blur(array: Floats, sigma: float) -> Floats:
     return cast("Floats", cv2.GaussianBlur(array, (0, 0), sigma))
 
 
-def guided_filter(guide: Mask, array: Mask, radius: int, eps: float) -> Mask:
-    """Smooth `array` but along the edges of `guide`, a grey picture, 0–1.
+class Guide:
+    """Smooths arrays along the edges of one grey picture, 0–1.
 
+    flat: the variance of lightness below which a window of `radius` has no edge.
     Source: He, Sun, Tang, Guided Image Filtering, ECCV 2010.
     """
 
-    def mean(of: Floats) -> Floats:
-        size = (2 * radius + 1, 2 * radius + 1)
-        return cast("Mask", cv2.boxFilter(of, -1, size, borderType=cv2.BORDER_REFLECT))
+    def __init__(self, grey: Mask, radius: int, flat: float) -> None:
+        self._grey = grey
+        self._size = (2 * radius + 1, 2 * radius + 1)
+        self._mean_grey = self._mean(grey)
+        variance = self._mean(grey * grey) - self._mean_grey * self._mean_grey
+        self._share = np.asarray(1 / (variance + flat), np.float32)
 
-    mean_guide, mean_array = mean(guide), mean(array)
-    covariance = mean(guide * array) - mean_guide * mean_array
-    variance = mean(guide * guide) - mean_guide * mean_guide
-    slope = np.asarray(covariance / (variance + eps), np.float32)
-    offset = np.asarray(mean_array - slope * mean_guide, np.float32)
-    return np.asarray(mean(slope) * guide + mean(offset), np.float32)
+    def smooth(self, array: Mask) -> Mask:
+        slope, offset = self.lines(array)
+        slope *= self._grey
+        slope += offset
+        return slope
+
+    def lines(self, array: Mask) -> tuple[Floats, Floats]:
+        """slope, offset: around each pixel, array ≈ slope × grey + offset."""
+        mean_array = self._mean(array)
+        slope = self._mean(self._grey * array)
+        slope -= self._mean_grey * mean_array
+        slope *= self._share
+        mean_array -= slope * self._mean_grey
+        return self._mean(slope), self._mean(mean_array)
+
+    def _mean(self, of: Floats) -> Floats:
+        return cast("Floats", cv2.boxFilter(of, -1, self._size, borderType=cv2.BORDER_REFLECT))
+
+
+def guided_filter(guide: Mask, array: Mask, radius: int, eps: float) -> Mask:
+    """Smooth `array` but along the edges of `guide`, a grey picture, 0–1."""
+    return Guide(guide, radius, eps).smooth(array)
 
 
 def push_pull(picture: Floats, known: Mask) -> Floats:

@@ -11,7 +11,10 @@ from numpy.typing import NDArray
 from app.engines.warp.values import Floats
 
 WORST = 14.0
-"""The highest cost: a colour never seen costs no more, so that shape can overrule it."""
+"""From here on costs rise slowly: a colour never seen may be overruled by shape, but two that were
+never seen still compare."""
+
+_TAIL = 0.7
 
 _CELL = 4
 """Colours within a cube of this side, Lab units, count as one: far below what tells two fabrics
@@ -22,8 +25,26 @@ _FEWEST_SAMPLES = 30
 _PER_COLOUR = 60
 """Samples for each colour of a mixture, at least."""
 
-_SPREAD = np.diag([20.0, 4.0, 4.0])
-"""Added to each covariance, Lab²: noise, and light that was not among the samples."""
+_SPREAD = np.diag([140.0, 3.0, 3.0])
+"""Added to each covariance: noise, and light and shade that were not among the samples."""
+
+_USUAL_LIGHT = 80.0
+"""The lightness, 0–100, at which shade-free hues have the scale of Lab."""
+
+_DARK = 24.0
+"""Added to lightness before hues are divided by it: 16 were exact (Lab's offset), but then the
+noise of black cloth is taken for colour."""
+
+
+def shade_free(lab: Floats) -> Floats:
+    """Lab with hues that shade does not change: (..., 3) of 8-bit pictures, hues round 0.
+
+    Where less of the same light falls, L + 16 and a and b shrink alike (all are differences of
+    cube roots), so a and b divided by L + 16 stay.
+    """
+    light = lab[..., :1] * np.float32(100 / 255)
+    scale = (_USUAL_LIGHT + _DARK) / (light + _DARK)
+    return np.concatenate([lab[..., :1], (lab[..., 1:] - 128) * scale], -1).astype(np.float32)
 
 
 @dataclass(frozen=True)
@@ -35,8 +56,8 @@ class Palette:
 
     @classmethod
     def counted(cls, lab: Floats) -> Palette:
-        """lab: (n, 3), 0–255."""
-        steps = (lab / _CELL).astype(np.int32)
+        """lab: (n, 3), shade-free."""
+        steps = (lab / _CELL + 64).astype(np.int32)
         keys = (steps[:, 0] << 16) | (steps[:, 1] << 8) | steps[:, 2]
         _, first, of = np.unique(keys, return_index=True, return_inverse=True)
         return cls(np.asarray(lab[first], np.float32), of)
@@ -77,11 +98,13 @@ class Mixture:
         return cls(*(np.asarray(value, np.float32) for value in (means, whiten, base)))
 
     def cost(self, colours: Floats) -> Floats:
-        """(n,) for (n, 3): the negative logarithm of the likelihood, at most WORST."""
-        best = np.full(len(colours), WORST, np.float32)
+        """(n,) for (n, 3): the negative logarithm of the likelihood, hardly above WORST."""
+        best = np.full(len(colours), 1e9, np.float32)
         for mean, whiten, base in zip(self.means, self.whiten, self.base, strict=True):
             away = (colours - mean) @ whiten
             np.minimum(best, 0.5 * (away * away).sum(1) + base, out=best)
+        over = best > WORST
+        best[over] = WORST + _TAIL * np.log1p(best[over] - WORST)
         return best
 
 

@@ -45,6 +45,17 @@ _SKIN = 1.5
 _SKIN_COLOURED = 0.4
 """Of the chest: more than this like skin, and the top itself has that colour."""
 
+_BARER = 0.7
+"""Under such a top, skin is what is nearer to the face's colour than the top by this."""
+
+_CROTCH = 0.95
+"""Bare skin above this is the belly, below the legs."""
+
+_LEAST_LEG = 0.12
+"""Torso lengths: a shorter piece of skin may be a tear, or a hand."""
+
+_NO_LEGS = 9.0
+
 _CLOTHED = 0.3
 """Of a row: with less of it, the row shows belly or legs."""
 
@@ -64,6 +75,10 @@ class Hem:
     change: float
     one_piece: bool
 
+    @property
+    def belly_shows(self) -> bool:
+        return self.bottom_begins > self.top_ends
+
 
 def find_hem(shapes: Shapes, palette: Palette, skin: Floats) -> Hem:
     """skin: (n,), the distance from the skin's colour."""
@@ -74,14 +89,14 @@ def find_hem(shapes: Shapes, palette: Palette, skin: Floats) -> Hem:
         & (np.minimum(shapes.forearms, shapes.hands) > 1.1)
     )
     if strip.sum() < 10 * _ROWS:
-        return Hem(_USUAL, _USUAL, 9.0, 0.0, one_piece=False)
+        return Hem(_USUAL, _USUAL, _NO_LEGS, 0.0, one_piece=False)
     end = float(shapes.down[strip].max())
     step = (end - _COLLAR) / _ROWS
     row = np.minimum((shapes.down[strip] - _COLLAR) / step, _ROWS - 1).astype(np.intp)
     like_skin = skin[strip] < _SKIN
     chest = shapes.down[strip] < _FIRST
     if like_skin[chest].mean() > _SKIN_COLOURED:
-        like_skin[:] = False
+        like_skin = skin[strip] < _BARER * np.median(skin[strip][chest])
     counts = _counts(row, _codes(palette, strip), ~like_skin)
     clothed = counts.sum(1) > _CLOTHED * np.maximum(1, np.bincount(row, minlength=_ROWS))
     return _read(counts, clothed, step)
@@ -93,14 +108,14 @@ def _read(counts: Floats, clothed: NDArray[np.bool_], step: float) -> Hem:
     def down(row: int) -> float:
         return _COLLAR + row * step
 
-    dressed_to = int(np.flatnonzero(clothed).max(initial=0)) + 1
-    legs = down(dressed_to) if dressed_to < _ROWS - 1 else 9.0
+    dressed_to = _dressed_to(clothed, step)
+    legs = down(dressed_to) if dressed_to < _ROWS - 1 else _NO_LEGS
     first = int((_FIRST - _COLLAR) / step)
     if dressed_to - first < 4:
         return Hem(legs, legs, legs, 1.0, one_piece=True)
     best, change = _change(counts[:dressed_to], first)
     if change < _CHANGE:
-        if legs < 9:
+        if legs < _NO_LEGS:
             return Hem(legs, legs, legs, change, one_piece=True)
         return Hem(_USUAL, _USUAL, legs, change, one_piece=False)
     top_ends = bottom_begins = best
@@ -109,6 +124,17 @@ def _read(counts: Floats, clothed: NDArray[np.bool_], step: float) -> Hem:
     while bottom_begins < dressed_to and not clothed[bottom_begins]:
         bottom_begins += 1
     return Hem(down(top_ends), down(bottom_begins), legs, change, one_piece=False)
+
+
+def _dressed_to(clothed: NDArray[np.bool_], step: float) -> int:
+    """The row at which bare legs begin; shoes may follow."""
+    row = max(0, int((_CROTCH - _COLLAR) / step))
+    run = max(2, int(_LEAST_LEG / step))
+    while row < _ROWS:
+        if not clothed[row : row + run].any():
+            return row
+        row += 1
+    return _ROWS
 
 
 def _codes(palette: Palette, strip: NDArray[np.bool_]) -> NDArray[np.intp]:

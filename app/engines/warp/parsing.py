@@ -10,32 +10,57 @@ Smoothing costs along edges: Hosni et al., Fast Cost-Volume Filtering, PAMI 2013
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from app.engines.warp.arrays import guided_filter
-from app.engines.warp.colours import Mixture, Palette
+from app.engines.warp.arrays import Guide
+from app.engines.warp.colours import Mixture, Palette, shade_free
 from app.engines.warp.hem import Hem, find_hem
 from app.engines.warp.networks import Networks
+from app.engines.warp.places import (
+    ARMS,
+    FACE,
+    FEET,
+    HAIR,
+    LEGS,
+    LOWER,
+    PARTS,
+    SKIN,
+    UPPER,
+    penalties,
+    seeds,
+)
 from app.engines.warp.shapes import Shapes
 from app.engines.warp.silhouette import find_silhouette
 from app.engines.warp.values import Body, Floats, Mask, Parts, Pose, Rgb
 from app.engines.warp.view import View
 
-HAIR, FACE, ARMS, UPPER, LOWER, LEGS, FEET = range(7)
-_PARTS = 7
-
 _SKIN_SPREAD = np.array([42, 9, 11], np.float32)
 """Lab units within which one person's skin varies, light to shade: lightness far more than hue."""
 
-_SKIN = 2.1
-"""Distances below this may be skin."""
+_GENERAL_SKIN = (5.5, 9.0)
+"""What skin costs that is like the face's but was not seen: little in the first round, when only
+the face was learned; more in the second, when arms and hands were, too."""
 
-_ROUNDS = 2
-"""Once with colours from where parts should be, then from where they were found."""
+_STRAP = 3.0
+"""How much more a strap is like the top than like skin; smoothing has taken it for skin."""
+
+_STRAPS_END = 0.45
+"""Torso lengths below the shoulders."""
+
+_OTHERS_SKIN = 0.5
+"""What one part's skin costs in another's place."""
+
+_OUTSIDE = 12.0
+"""What every part costs outside the silhouette: the same, so that it decides nothing."""
+
+_SMOOTH_RADIUS, _SMOOTH_FLAT = 4, 2e-4
+"""Pixels of the view; and the variance of lightness (0–1) below which there is no edge."""
+
+_COLOURS = (3, 2, 2, 4, 4, 2, 2)
+"""How many colours a part can have: prints and jeans have more than skin."""
 
 
 def parse(networks: Networks, photo: Rgb, pose: Pose, body: Body) -> Parts:
@@ -48,24 +73,27 @@ def parse(networks: Networks, photo: Rgb, pose: Pose, body: Body) -> Parts:
     silhouette = find_silhouette(networks, view)
     person = _Person.of(view, silhouette.inside)
     labels = person.label()
-    masks = [_soft(view, labels == part) for part in range(_PARTS)]
+    masks = [view.enlarge(labels == part) for part in range(PARTS)]
     return Parts(
-        person=view.enlarge(silhouette.person),
-        hair=view.enlarge(masks[HAIR]),
-        face=view.enlarge(masks[FACE]),
-        arms=view.enlarge(masks[ARMS]),
-        upper=view.enlarge(masks[UPPER]),
-        lower=view.enlarge(masks[LOWER]),
-        legs=view.enlarge(masks[LEGS]),
-        feet=view.enlarge(masks[FEET]),
+        person=_sum(masks),
+        hair=masks[HAIR],
+        face=masks[FACE],
+        arms=masks[ARMS],
+        upper=masks[UPPER],
+        lower=masks[LOWER],
+        legs=masks[LEGS],
+        feet=masks[FEET],
         skin_tone=person.skin_tone,
         upper_texture=person.texture(labels),
         trust=1.0,
     )
 
 
-def _soft(view: View, part: NDArray[np.bool_]) -> Mask:
-    return np.clip(guided_filter(view.grey, part.astype(np.float32), 2, 2e-4), 0, 1)
+def _sum(masks: list[Mask]) -> Mask:
+    total = masks[0].copy()
+    for mask in masks[1:]:
+        total += mask
+    return np.minimum(total, 1, out=total)
 
 
 @dataclass(frozen=True)
@@ -80,103 +108,62 @@ class _Person:
     skin: Floats
     skin_tone: Floats
     hem: Hem
+    guide: Guide
 
     @classmethod
     def of(cls, view: View, inside: NDArray[np.bool_]) -> _Person:
         shapes = Shapes.of(view, inside)
-        lab = view.smooth_lab[inside]
-        tone = _skin_tone(lab, shapes)
-        away = (lab - tone) / _SKIN_SPREAD
+        smooth = view.smooth_lab[inside]
+        lab = shade_free(smooth)
+        tone = _skin_tone(smooth, shapes)
+        away = (lab - shade_free(tone)) / _SKIN_SPREAD
         skin = np.sqrt((away * away).sum(1))
         palette = Palette.counted(lab)
         hem = find_hem(shapes, palette, skin)
-        return cls(view, inside, lab, palette, shapes, skin, tone, hem)
+        guide = Guide(view.grey, _SMOOTH_RADIUS, _SMOOTH_FLAT)
+        return cls(view, inside, lab, palette, shapes, skin, tone, hem, guide)
 
     def label(self) -> NDArray[np.int8]:
         """(h, w): a part each, -1 outside."""
-        seeds = self._seeds()
-        for _ in range(_ROUNDS):
-            costs = self._costs([self._learn(part, seed) for part, seed in enumerate(seeds)])
+        place = penalties(self.shapes, self.hem)
+        known = seeds(self.shapes, self.hem, self.skin)
+        for general in _GENERAL_SKIN:
+            costs = place + self._colour_costs(known, general)
             labels = self._cheapest(costs)
-            of_pixels = labels[self.inside]
-            seeds = [_shrunk(labels == part)[self.inside] for part in range(_PARTS)]
-            del of_pixels
+            known = [_shrunk(labels == part)[self.inside] for part in range(PARTS)]
         labels = _without_specks(labels)
         labels = self._with_hair_on_the_head(labels, costs)
-        return _filled(labels, self.inside)
+        labels = _filled(labels, self.inside)
+        return self._with_straps(labels, costs)
 
     def texture(self, labels: NDArray[np.int8]) -> float:
         """How much the lightness of the old top varies."""
         light = self.lab[labels[self.inside] == UPPER, 0]
         return float(light.std()) if len(light) else 99.0
 
-    def _learn(self, part: int, seed: NDArray[np.bool_]) -> Mixture | None:
-        return Mixture.learned(self.lab[seed], (3, 2, 2, 4, 4, 2, 2)[part])
-
-    def _seeds(self) -> list[NDArray[np.bool_]]:
-        """Where each part surely is."""
-        s, hem = self.shapes, self.hem
-        like_skin = self.skin < _SKIN
-        no_arm = np.minimum(s.forearms, s.hands) > 1.05
-        core = (s.down > 0.12) & (s.down < min(0.9, hem.top_ends - 0.05)) & (s.aside < 0.36)
-        core &= no_arm
-        upper = core & ~like_skin
-        if upper.sum() < 0.12 * core.sum():
-            upper = core & (s.down > 0.3)
-        below = (s.down > hem.bottom_begins + 0.05) & (s.down < hem.legs_begin - 0.05) & no_arm
-        lower = below & (s.thighs < 1) & (not hem.one_piece)
-        hair = (s.face > 1.2) & (s.head < 1.3) & (s.down < -0.15) & (s.neck > 1)
-
-        arms = (self.skin < 1.7) & ((s.forearms < 0.6) | (s.hands < 0.7))
-        legs = (s.down > hem.legs_begin) & (np.minimum(s.thighs, s.shins) < 1) & (self.skin < 2.5)
-        feet = s.feet < 0.8
-        return [hair, s.features, arms, upper, lower, legs, feet]
-
-    def _costs(self, colours: list[Mixture | None]) -> Floats:
-        """(n, parts)."""
-        s, hem = self.shapes, self.hem
-        fits = [self.palette.cost(mixture) for mixture in colours]
-        skin = self._skin_cost(fits)
-        arm = np.minimum(np.minimum(s.upper_arms, s.forearms), s.hands)
-        reach = np.minimum(s.forearms, s.hands)
-        hair = fits[HAIR] + _ramp(s.head - 1, 2.5, 5) + 5 * (s.face < 0.9)
-        hair += _ramp(s.down - 0.15, 14, 12)
-        face = skin - 3 * (s.face < 1) + _ramp(np.minimum(s.neck, s.head) - 1, 1, 2)
-        face += _ramp(s.aside - 0.40, 30, 8) + _ramp(s.down - 0.35, 10, 7)
-        face += _ramp(np.minimum(s.neck, s.face) - 1.05, 10, 5) * (s.down < -0.12)
-        arms = skin + _ramp(arm - 0.85, 6, 12) - (reach < 0.8)
-        arms += _ramp(0.36 - s.aside, 30, 8) * (reach > 1)
-        upper = fits[UPPER] + _ramp(s.down - hem.top_ends - 0.06, 25, 12)
-        upper += _ramp(-0.17 - s.down, 50, 12) + 8 * (s.face < 1)
-        upper -= 2.5 * ((s.aside < 0.4) & (s.down > 0.25) & (s.down < hem.top_ends - 0.1))
-        lower = fits[LOWER] + _ramp(hem.bottom_begins - 0.06 - s.down, 25, 14)
-        lower += 6 * (reach < 0.8)
-        away = np.minimum(
-            _ramp(s.down - hem.bottom_begins - 0.06, 25, 14),  # the belly,
-            _ramp(hem.legs_begin - 0.06 - s.down, 25, 14),  # or below a skirt
-        )
-        legs = np.minimum(skin, fits[LEGS] + 0.5) + away
-        legs += _ramp(hem.top_ends - 0.08 - s.down, 25, 14)
-        legs += 4 * (reach < 0.9) + _ramp(s.aside - 0.5, 20, 8) * (s.down < 1)
-        feet = fits[FEET] + _ramp(s.feet - 1, 8, 14)
-        return np.stack([hair, face, arms, upper, lower, legs, feet], 1).astype(np.float32)
-
-    def _skin_cost(self, fits: list[Floats]) -> Floats:
-        """Like the skin that was found, but never far from the face's colour."""
-        found = np.minimum(fits[FACE], fits[ARMS]) + 0.5
-        bound = 0.5 * self.skin**2
-        cost = np.minimum(np.maximum(found, bound), np.minimum(bound + 5.5, 14))
-        return np.asarray(cost, np.float32)
+    def _colour_costs(self, known: list[NDArray[np.bool_]], general: float) -> Floats:
+        """(n, PARTS). known: (n,) each, where the parts' colours are learned."""
+        costs = np.empty((len(self.lab), PARTS), np.float32)
+        for part in range(PARTS):
+            mixture = Mixture.learned(self.lab[known[part]], _COLOURS[part])
+            costs[:, part] = self.palette.cost(mixture)
+        skin = np.minimum(costs[:, FACE], costs[:, ARMS]) + _OTHERS_SKIN
+        bound = 0.5 * self.skin**2  # however well it was learned, skin is like the face
+        for part in SKIN:
+            own = np.minimum(costs[:, part] + _OTHERS_SKIN, skin)
+            costs[:, part] = np.minimum(np.maximum(own, bound), bound + general)
+        return costs
 
     def _cheapest(self, costs: Floats) -> NDArray[np.int8]:
-        volume = np.full((*self.view.shape, _PARTS), 12, np.float32)
-        volume[self.inside] = costs
-        volume /= 20
-        smooth = np.stack(
-            [guided_filter(self.view.grey, volume[..., i], 4, 2e-4) for i in range(_PARTS)], -1
-        )
+        """(h, w): the part with the lowest cost, smoothed along edges; -1 outside."""
+        smooth = np.empty_like(costs)
+        plane = np.empty(self.view.shape, np.float32)
+        for part in range(PARTS):
+            plane[:] = _OUTSIDE
+            plane[self.inside] = costs[:, part]
+            smooth[:, part] = self.guide.smooth(plane)[self.inside]
         labels = np.full(self.view.shape, -1, np.int8)
-        labels[self.inside] = smooth[self.inside].argmin(1).astype(np.int8)
+        labels[self.inside] = smooth.argmin(1).astype(np.int8)
         return labels
 
     def _with_hair_on_the_head(self, labels: NDArray[np.int8], costs: Floats) -> NDArray[np.int8]:
@@ -190,6 +177,22 @@ class _Person:
         labels[self.inside] = own
         return labels
 
+    def _with_straps(self, labels: NDArray[np.int8], costs: Floats) -> NDArray[np.int8]:
+        """Give what is thin, on skin and of the top's colour back to the top, if it hangs on it."""
+        own = labels[self.inside]
+        on_skin = (own == FACE) | (own == ARMS)
+        skin = np.minimum(costs[:, FACE], costs[:, ARMS])
+        shoulders = (self.shapes.down < _STRAPS_END) & (self.shapes.above_mouth < -1)
+        strap = on_skin & shoulders & (costs[:, UPPER] + _STRAP < skin)
+        both = np.zeros(labels.shape, np.uint8)
+        both[self.inside] = strap | (own == UPPER)
+        _, islands = cv2.connectedComponents(both)
+        hanging = np.unique(islands[labels == UPPER])
+        strap &= np.isin(islands[self.inside], hanging[hanging > 0])
+        own[strap] = UPPER
+        labels[self.inside] = own
+        return labels
+
 
 def _skin_tone(lab: Floats, shapes: Shapes) -> Floats:
     seen = lab[shapes.features]
@@ -200,10 +203,6 @@ def _skin_tone(lab: Floats, shapes: Shapes) -> Floats:
     return np.asarray(np.median(seen, 0), np.float32)
 
 
-def _ramp(x: NDArray[Any], slope: float, most: float) -> Floats:
-    return np.asarray(np.clip(x * np.float32(slope), 0, most), np.float32)
-
-
 def _shrunk(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
     return cv2.erode(mask.astype(np.uint8), np.ones((3, 3), np.uint8)) > 0
 
@@ -211,7 +210,7 @@ def _shrunk(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
 def _without_specks(labels: NDArray[np.int8]) -> NDArray[np.int8]:
     """Drop parts' islands of fewer than 0.06 % of the view."""
     kept = np.full_like(labels, -1)
-    for part in range(_PARTS):
+    for part in range(PARTS):
         mask = cv2.morphologyEx(
             (labels == part).astype(np.uint8), cv2.MORPH_OPEN, np.ones((3, 3), np.uint8)
         )

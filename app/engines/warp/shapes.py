@@ -26,6 +26,7 @@ class Shapes:
     down: 0 at the shoulders, 1 at the hips. aside: from the spine, shoulder widths, unsigned.
     head, face, neck, upper_arms, forearms, hands, thighs, shins, feet: the distance from the
     middle of a part, 1 on its usual surface; head holds the hair of a short cut, too.
+    above_mouth: along the face, 1 at the eyes.
     features: in the middle of the face, where nothing but skin is.
     """
 
@@ -40,6 +41,7 @@ class Shapes:
     thighs: Floats
     shins: Floats
     feet: Floats
+    above_mouth: Floats
     features: NDArray[np.bool_]
 
     @classmethod
@@ -74,6 +76,11 @@ class Shapes:
             thighs=both((23, 25), (0.30, 0.22)),
             shins=both((25, 27), (0.20, 0.13)),
             feet=np.minimum(both((27, 31), (0.14, 0.14)), both((29, 31), (0.14, 0.12))),
+            above_mouth=np.asarray(
+                ((mouth[0] - x) * axis[0] + (mouth[1] - y) * axis[1])
+                / max(1e-3, float(axis @ axis)),
+                np.float32,
+            ),
             features=_features(view)[inside],
         )
 

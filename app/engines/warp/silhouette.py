@@ -90,12 +90,11 @@ _CORE = 5.0
 
 @dataclass(frozen=True)
 class Silhouette:
-    """person: soft, 0–1. inside: where it is more likely than not. likely: the networks' opinion.
+    """inside: where it is more likely than not. likely: the networks' opinion.
 
     noise: how much the ground varies, Lab units. shown: 0–1, how well the person stands out.
     """
 
-    person: Mask
     inside: NDArray[np.bool_]
     likely: Mask
     noise: float
@@ -111,8 +110,7 @@ def find_silhouette(networks: Networks, view: View) -> Silhouette:
     hard = ((smooth > 0) & (likely > _NOBODY / 2)).astype(np.uint8)
     opened = cv2.morphologyEx(hard, cv2.MORPH_OPEN, np.ones((3, 3), np.uint8))
     hard = _without_pinholes(largest_component(np.asarray(opened, np.uint8)))
-    person = np.clip(guided_filter(view.grey, hard.astype(np.float32), 2, 1e-4), 0, 1)
-    return Silhouette(person, hard > 0, likely, noise, 1.0)
+    return Silhouette(hard > 0, likely, noise, 1.0)
 
 
 def _opinion(networks: Networks, view: View) -> Mask:
