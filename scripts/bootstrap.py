@@ -249,8 +249,7 @@ def fetch_weights() -> None:
     with locked() as lock:
         command: Command = [PYTHON, ROOT / "scripts/fetch_weights.py"]
         if call(*command, lock=lock, check=False) != 0:
-            say("going on without the model files: the engine warp is not available until they are")
-            say("there. ./setup.sh, or python scripts/fetch_weights.py, tries again")
+            say("going on without the engine warp; to try again, run this again")
 
 
 # What was done
