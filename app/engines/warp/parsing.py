@@ -15,7 +15,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from app.engines.warp.arrays import Guide
+from app.engines.warp.arrays import Guide, disc
 from app.engines.warp.colours import Mixture, Palette, shade_free
 from app.engines.warp.hem import Hem, find_hem
 from app.engines.warp.networks import Networks
@@ -44,11 +44,15 @@ _GENERAL_SKIN = (5.5, 9.0)
 """What skin costs that is like the face's but was not seen: little in the first round, when only
 the face was learned; more in the second, when arms and hands were, too."""
 
-_STRAP = 3.0
-"""How much more a strap is like the top than like skin; smoothing has taken it for skin."""
+_STRAP = 22.0
+"""How much darker or lighter than the skin beside it (L of 255) a strap is; collar bones throw
+shadows of 10."""
 
-_STRAPS_END = 0.45
-"""Torso lengths below the shoulders."""
+_STRAP_WIDTH, _STRAP_LENGTH = 0.09, 0.10
+"""Shoulder widths: wider ones are found by their colour, shorter lines are no straps."""
+
+_STRAPS_END, _STRAPS_SIDE = 0.3, 0.46
+"""Torso lengths below the shoulders, and shoulder widths from the spine: further out hang arms."""
 
 _OTHERS_SKIN = 0.5
 """What one part's skin costs in another's place."""
@@ -134,7 +138,7 @@ class _Person:
         labels = _without_specks(labels)
         labels = self._with_hair_on_the_head(labels, costs)
         labels = _filled(labels, self.inside)
-        return self._with_straps(labels, costs)
+        return self._with_straps(labels)
 
     def texture(self, labels: NDArray[np.int8]) -> float:
         """How much the lightness of the old top varies."""
@@ -177,21 +181,38 @@ class _Person:
         labels[self.inside] = own
         return labels
 
-    def _with_straps(self, labels: NDArray[np.int8], costs: Floats) -> NDArray[np.int8]:
-        """Give what is thin, on skin and of the top's colour back to the top, if it hangs on it."""
+    def _with_straps(self, labels: NDArray[np.int8]) -> NDArray[np.int8]:
+        """Give thin lines that run up from the top over skin, dark or light as it, back to it.
+
+        The smoothing of the costs takes them for skin: they are narrower than its windows.
+        """
+        if not (labels == UPPER).any():
+            return labels
+        light = np.ascontiguousarray(self.view.lab[..., 0])
+        window = disc(round(_STRAP_WIDTH * self.view.unit))
+        darker = float(np.median(light[labels == UPPER])) < self.skin_tone[0]
+        kind = cv2.MORPH_BLACKHAT if darker else cv2.MORPH_TOPHAT
+        line = cv2.morphologyEx(light, kind, window) > _STRAP
+        s = self.shapes
+        shoulders = (s.down < _STRAPS_END) & (s.aside < _STRAPS_SIDE) & (s.above_mouth < -1)
         own = labels[self.inside]
-        on_skin = (own == FACE) | (own == ARMS)
-        skin = np.minimum(costs[:, FACE], costs[:, ARMS])
-        shoulders = (self.shapes.down < _STRAPS_END) & (self.shapes.above_mouth < -1)
-        strap = on_skin & shoulders & (costs[:, UPPER] + _STRAP < skin)
-        both = np.zeros(labels.shape, np.uint8)
-        both[self.inside] = strap | (own == UPPER)
-        _, islands = cv2.connectedComponents(both)
-        hanging = np.unique(islands[labels == UPPER])
-        strap &= np.isin(islands[self.inside], hanging[hanging > 0])
-        own[strap] = UPPER
-        labels[self.inside] = own
-        return labels
+        line[~self.inside] = False
+        line[self.inside] &= shoulders & ((own == FACE) | (own == ARMS))
+        line &= _shrunk(self.inside, 2)
+        return np.where(_hanging(line, labels == UPPER, self.view.unit), UPPER, labels).astype(
+            np.int8
+        )
+
+
+def _hanging(line: NDArray[np.bool_], top: NDArray[np.bool_], unit: float) -> NDArray[np.bool_]:
+    """Those lines that are long, upright and end at the top."""
+    _, islands, stats, _ = cv2.connectedComponentsWithStats(line.astype(np.uint8))
+    near = cv2.dilate(top.astype(np.uint8), disc(5)) > 0
+    good = np.zeros(len(stats), bool)
+    good[np.unique(islands[near & line])] = True
+    good &= stats[:, cv2.CC_STAT_HEIGHT] > _STRAP_LENGTH * unit
+    good[0] = False
+    return np.asarray(good[islands], np.bool_)
 
 
 def _skin_tone(lab: Floats, shapes: Shapes) -> Floats:
@@ -203,8 +224,9 @@ def _skin_tone(lab: Floats, shapes: Shapes) -> Floats:
     return np.asarray(np.median(seen, 0), np.float32)
 
 
-def _shrunk(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    return cv2.erode(mask.astype(np.uint8), np.ones((3, 3), np.uint8)) > 0
+def _shrunk(mask: NDArray[np.bool_], by: int = 1) -> NDArray[np.bool_]:
+    window = np.ones((2 * by + 1, 2 * by + 1), np.uint8)
+    return np.asarray(cv2.erode(mask.astype(np.uint8), window) > 0, np.bool_)
 
 
 def _without_specks(labels: NDArray[np.int8]) -> NDArray[np.int8]:

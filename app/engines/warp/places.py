@@ -96,21 +96,21 @@ def _face(s: Shapes) -> NDArray[Any]:
 
 def _arms(s: Shapes) -> NDArray[Any]:
     reach = np.minimum(s.forearms, s.hands)
-    return (
-        _ramp(np.minimum(s.upper_arms, reach) - 0.85, 6, 12)
-        + _ramp(_CHEST - 0.02 - s.aside, 30, 8) * (reach > 1)
-        - (reach < 0.8)
-    )
+    limb = _ramp(np.minimum(s.upper_arms, reach) - 0.85, 6, 12)
+    on_chest = _ramp(_CHEST - 0.02 - s.aside, 30, 8) * (reach > 1)
+    return np.asarray(limb + on_chest - (reach < 0.8), np.float32)
 
 
 def _upper(s: Shapes, hem: Hem) -> NDArray[Any]:
+    no_sleeve = s.forearms > 1.1
     middle = (s.aside < 0.4) & (s.down > 0.25) & (s.down < hem.top_ends - 0.1)
-    return (
-        _ramp(s.down - hem.top_ends - _BLURRED, _STEEP, 12) * (s.forearms > 1.1)  # but sleeves
+    cost = (
+        _ramp(s.down - hem.top_ends - _BLURRED, _STEEP, 12) * no_sleeve
         + _ramp(-0.17 - s.down, 50, 12)
         + 8 * (s.face < 1)
         - 2.5 * middle
     )
+    return np.asarray(cost, np.float32)
 
 
 def _lower(s: Shapes, hem: Hem) -> NDArray[Any]:
