@@ -8,6 +8,7 @@ import cv2
 import numpy as np
 
 from app.engines.warp import removal, shading
+from app.engines.warp.arms import bare_core, old_sleeve, painted_arm
 from app.engines.warp.arrays import blur, capsules, disc, push_pull, resize, smoothstep
 from app.engines.warp.scene import Scene
 from app.engines.warp.targets import TopTarget
@@ -15,8 +16,9 @@ from app.engines.warp.values import SIDES, Floats, Mask, Rgb
 from app.engines.warp.warping import Layer, SleeveLayer
 
 _INVISIBLE = 1 / 255
-_SLEEVE_SHADOW = 0.25
 """What changes a pixel by less than one level changes nothing."""
+_SLEEVE_SHADOW, _LIMB_SHADOW = 0.25, 0.35
+"""How dark the shadows on the torso are: of sleeves, and of arms in front of it."""
 
 
 class Easel:
@@ -94,31 +96,32 @@ class TopLayers:
 def paint_top(scene: Scene, layers: TopLayers, target: TopTarget, *, seed: int) -> Easel:
     """Everything that a top changes."""
     small = scene.half()
-    half_widths = {side: target.half_widths[side] * np.float32(0.5) for side in SIDES}
-    beside = removal.beside_torso(small, half_widths)
+    beside = removal.beside_torso(small, removal.halved(target.half_widths))
     easel = Easel(scene.height, scene.width)
     front = layers.body.cover * (1 - layers.inside)
     # Under the front's soft edge, too, or the skin would shine through between them.
     back = layers.body.cover * np.clip(layers.inside * 2, 0, 1)
     sleeves = _sleeve_cover(scene, layers.sleeves)
-    limbs, head = limbs_in_front(scene, target), head_in_front(scene)
+    head = head_in_front(scene)
     gap = _seam_gaps(small, resize(np.maximum(front, sleeves), *beside.shape))
     gap = resize(gap, scene.height, scene.width)
     cover = np.maximum(np.maximum(front, sleeves), gap)
 
-    old = removal.worn(scene.parts.upper)
-    small_old = resize(old, *beside.shape)
-    base = removal.erase(scene, removal.bare_grounds(small, small_old, half_widths), seed)
-    easel.lay(base, old * (1 - limbs) * (1 - head))
+    old = removal.old_top(scene, target)
+    relief = shading.old_relief(small)
+    grounds = removal.bare_grounds(small, resize(old, *beside.shape), target, relief)
+    base = removal.erase(scene, grounds, seed)
+    limbs = limbs_in_front(scene, target)
+    removed = old * (1 - limbs.seen) * (1 - head)
+    easel.lay(base, removed)
     easel.darken(_contact_shadow(scene, cover, old, head))
 
-    relief = shading.old_relief(small)
     light = resize(relief * shading.roundness(beside, small.down), scene.height, scene.width)
     easel.lay(layers.body.colour * 0.72, back * (1 - _in_front_of_collar(scene, head)))
     if layers.sleeves:
         light = light * _sleeve_shadow(scene, sleeves)
     easel.lay(layers.body.colour * light[..., None], front)
-    _bring_limbs_forward(scene, easel, limbs, front)
+    _bring_limbs_forward(scene, easel, limbs, front, base)
     for sleeve in layers.sleeves:
         own = shading.sleeve_light(sleeve.along, sleeve.aside)
         # At the seam as light as the body there.
@@ -136,17 +139,31 @@ def _sleeve_cover(scene: Scene, sleeves: tuple[SleeveLayer, ...]) -> Mask:
     return cover
 
 
-def limbs_in_front(scene: Scene, target: TopTarget) -> Mask:
+@dataclass(frozen=True)
+class Limbs:
+    """What of the arms is in front of the torso. seen: the photo's. painted: under old sleeves."""
+
+    seen: Mask
+    painted: Mask
+
+
+def limbs_in_front(scene: Scene, target: TopTarget) -> Limbs:
     """Forearms and hands, which lie in front of the torso; upper arms only beside it."""
-    half_widths = target.half_widths
     near = np.full((scene.height, scene.width), 9, np.float32)
     for side in SIDES:
         np.minimum(near, capsules(*scene.forearm(side), scene.height, scene.width), out=near)
     fore = 1 - smoothstep(near, 0.95, 1.12)
-    beside = removal.beside_torso(scene, half_widths)
-    hanging = smoothstep(scene.down, 0.38, 0.50) * smoothstep(beside, 0.75, 0.95)
-    limbs = scene.parts.arms * (fore * (scene.down > 0.05) + (1 - fore) * hanging)
-    return np.asarray(np.clip(limbs, 0, 1), np.float32)
+    beside = removal.beside_torso(scene, target.half_widths)
+    hanging = smoothstep(scene.down, 0.33, 0.45) * smoothstep(beside, 0.75, 0.95)
+    reach = np.clip(fore * (scene.down > 0.05) + (1 - fore) * hanging, 0, 1)
+    seen, painted = scene.parts.arms, np.zeros_like(near)
+    for arm in target.arms.values():
+        sleeve, under = old_sleeve(scene, arm), painted_arm(scene, arm)
+        if sleeve is not None and under is not None:
+            seen = seen * (1 - sleeve)
+            painted = np.maximum(painted, under)
+        seen = np.maximum(seen, bare_core(scene, arm) * scene.parts.person)
+    return Limbs(np.asarray(seen * reach, np.float32), np.asarray(painted * reach, np.float32))
 
 
 def head_in_front(scene: Scene) -> Mask:
@@ -205,8 +222,12 @@ def _sleeve_shadow(scene: Scene, sleeves: Mask) -> Floats:
     return np.asarray(1 - _SLEEVE_SHADOW * cast * (1 - sleeves), np.float32)
 
 
-def _bring_limbs_forward(scene: Scene, easel: Easel, limbs: Mask, front: Mask) -> None:
+def _bring_limbs_forward(
+    scene: Scene, easel: Easel, limbs: Limbs, front: Mask, base: Floats
+) -> None:
     """Arms and hands over the torso, with their shadow on it."""
-    shadow = blur(limbs, 0.03 * scene.body.shoulder_width) * (1 - limbs) * front
-    easel.darken(1 - 0.35 * shadow)
-    easel.uncover(limbs)
+    both = np.maximum(limbs.seen, limbs.painted)
+    shadow = blur(both, 0.03 * scene.body.shoulder_width) * (1 - both) * front
+    easel.darken(np.asarray(1 - _LIMB_SHADOW * shadow, np.float32))
+    easel.lay(base, limbs.painted)
+    easel.uncover(limbs.seen)

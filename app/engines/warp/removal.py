@@ -1,8 +1,8 @@
 """The photo without the old garment, where it would show.
 
 What was under it is not known. It is painted smoothly from what is next to it: background beside
-the body, skin on arms and chest, the trousers' colour below the waist; with the grain of the photo,
-so that it does not look like plastic.
+the body, skin on arms and chest, the trousers' own cloth below the waist; with the light and the
+grain of the photo, so that it does not look like plastic.
 """
 
 from __future__ import annotations
@@ -13,19 +13,25 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from app.engines.warp.arrays import blur, capsules, disc, push_pull, resize, smoothstep
+from app.engines.warp.arms import Arm, bare_core, old_sleeve, painted_arm, strayed
+from app.engines.warp.arrays import blur, disc, push_pull, resize, smoothstep
 from app.engines.warp.scene import Scene
-from app.engines.warp.targets import TORSO_ROWS
+from app.engines.warp.targets import TORSO_ROWS, TopTarget
 from app.engines.warp.values import SIDES, Floats, Mask, Side
 
-_SKIN_SPREAD = np.array([42.0, 9.0, 11.0], np.float32)
-"""How far skin strays from its median, in Lab: lightness loosely, colour closely."""
 _SKIN_NEAR = 2.4
-_ARM_EDGE = (0.66, 0.76)
-"""Painted arms are a little slimmer than the prior's capsules: sleeves hide their edges."""
-_ARM_SHADE = 0.30
-_WAIST = (0.80, 0.84)
-"""Above it what appears is skin, below it the trousers or the skirt."""
+"""Of what is painted on: in the skin's usual spreads, as `arms.strayed` measures."""
+_ARM_SHADE = 0.20
+"""How much darker a painted arm is at its edges than in its middle."""
+_WAIST_LOWEST, _WAIST_HIGHEST = 0.80, 0.60
+"""As `down`. Above the waist what appears is skin, below it the trousers or the skirt; high ones
+reach up to a short top, which leaves no belly bare that was not bare before."""
+_HOLE = 0.12
+"""What is narrower is a hole in the old top, in shoulder widths."""
+_DRESS_BEGINS = 1.2
+"""An old garment that ends below this is a dress: under a new top it stays, as a skirt."""
+_GRAIN_LEAST, _GRAIN_MOST = 0.5, 3.0
+"""Standard deviation of a camera's noise, levels."""
 
 
 @dataclass(frozen=True)
@@ -46,37 +52,87 @@ def worn(*masks: Mask, reach: int = 2) -> Mask:
     for mask in masks[1:]:
         union = np.maximum(union, mask)
     hard = cv2.dilate((union > 0.25).astype(np.uint8), disc(2 * reach + 1))
-    return np.clip(blur(hard.astype(np.float32), 1.0), 0, 1)
+    return np.asarray(np.clip(blur(hard.astype(np.float32), 1.0), 0, 1), np.float32)
 
 
-def bare_grounds(small: Scene, old: Mask, half_widths: dict[Side, Floats]) -> list[Ground]:
+def old_top(scene: Scene, target: TopTarget) -> Mask:
+    """Where the old top is, its sleeves as limbs: whole, and nothing of the bare arms."""
+    near = np.minimum(1, blur(scene.parts.person, 0.01 * scene.body.shoulder_width) * 3)
+    upper = scene.parts.upper
+    for arm in target.arms.values():
+        sleeve = old_sleeve(scene, arm)
+        if sleeve is not None:
+            upper = np.maximum(upper, sleeve * near)
+        upper = upper * (1 - bare_core(scene, arm))
+    if target.old_hem_down > _DRESS_BEGINS:
+        below = smoothstep(scene.down, target.hem_down - 0.01, target.hem_down + 0.02)
+        upper = upper * (1 - below)
+    return worn(_without_holes(scene, np.asarray(upper, np.float32)))
+
+
+def _without_holes(scene: Scene, upper: Mask) -> Mask:
+    """Prints and buttons that were taken for something else belong to the garment round them."""
+    size = ((scene.height + 1) // 4, (scene.width + 1) // 4)
+    small = resize(upper, *size)
+    reach = disc(int(_HOLE * scene.body.shoulder_width / 4))
+    closed = np.asarray(cv2.morphologyEx(small, cv2.MORPH_CLOSE, reach), np.float32)
+    parts = scene.parts
+    others = np.maximum(np.maximum(parts.hair, parts.lower), parts.face)
+    filled = resize(closed, scene.height, scene.width) * (1 - others)
+    return np.asarray(np.maximum(upper, filled), np.float32)
+
+
+def bare_grounds(small: Scene, old: Mask, target: TopTarget, relief: Floats) -> list[Ground]:
     """What lies under a top: background, trousers, chest, arms.
 
-    small: the scene at half size. old: what is to go, at its size. half_widths: as in `TopTarget`,
-    in its pixels.
+    small: the scene at half size. old: what is to go, at its size. target: in full pixels.
+    relief: the light on the old garment, which the chest under it shares.
     """
+    half_widths = halved(target.half_widths)
     skin = painted_skin(small, old)
-    beside = beside_torso(small, half_widths)
-    down = small.down
-    chest = (
-        (1 - smoothstep(down, *_WAIST))
-        * (1 - smoothstep(beside, 0.98, 1.06))
-        * smoothstep(down, -0.35, -0.3)
-        * smoothstep(small.parts.person, 0.4, 0.8)
-    )
-    below = smoothstep(down, *_WAIST) * (1 - smoothstep(beside, 1.06, 1.12))
-    grounds = [Ground(np.ones_like(down), _background(small), 0.6)]
-    lower = _lower(small, old)
+    beside, down = beside_torso(small, half_widths), small.down
+    waist = _waist(target)
+    body = smoothstep(small.parts.person, 0.4, 0.8)
+    width = small.body.shoulder_width
+    # On the shoulders the skin goes out to the joints, below them to the flanks.
+    wide = np.where(down < 0.12, np.abs(small.aside) / (0.56 * width), beside)
+    chest = body * (1 - smoothstep(wide, 0.98, 1.06)) * smoothstep(down, -0.35, -0.3)
+    below = smoothstep(down, waist, waist + 0.03) * (1 - smoothstep(beside, 1.06, 1.12))
+    grounds = [
+        Ground(np.ones_like(down), _background(small), 0.6),
+        Ground(chest, skin * relief[..., None] ** 0.5),
+    ]
+    lower = _lower(small, old, target.old_hem_down)
     if lower is not None:
         grounds.append(Ground(below, lower))
-    grounds.append(Ground(chest, skin))
     for side in SIDES:
-        bones, radii = small.arm(side)
-        limb = capsules(bones, radii, small.height, small.width)
-        where = (1 - smoothstep(limb, *_ARM_EDGE)) * smoothstep(down, -0.06, 0.0)
-        shade = 1 - _ARM_SHADE * smoothstep(limb, 0.15, 0.75)
-        grounds.append(Ground(where, skin * shade[..., None]))
+        ground = _arm_ground(small, target.arms[side].half(), skin)
+        if ground is not None:
+            grounds.append(ground)
     return grounds
+
+
+def _waist(target: TopTarget) -> float:
+    """From where on what appears is the trousers', as `down`."""
+    if target.old_hem_down < _WAIST_LOWEST:  # the old top showed the belly, so the new one may
+        return _WAIST_LOWEST
+    return float(np.clip(target.hem_down - 0.06, _WAIST_HIGHEST, _WAIST_LOWEST))
+
+
+def _arm_ground(small: Scene, arm: Arm, skin: Floats) -> Ground | None:
+    where = painted_arm(small, arm)
+    if where is None:
+        return None
+    depth = np.asarray(
+        cv2.distanceTransform((where > 0.5).astype(np.uint8), cv2.DIST_L2, 3), np.float32
+    )
+    deepest = max(1.0, float(np.percentile(depth[depth > 0], 95))) if depth.any() else 1.0
+    shade = 1 - _ARM_SHADE * (1 - smoothstep(depth / deepest, 0.0, 0.9))
+    return Ground(where, np.asarray(skin * blur(shade, 1.5)[..., None], np.float32))
+
+
+def halved(half_widths: dict[Side, Floats]) -> dict[Side, Floats]:
+    return {side: half_widths[side] * np.float32(0.5) for side in SIDES}
 
 
 def beside_torso(scene: Scene, half_widths: dict[Side, Floats]) -> Floats:
@@ -92,28 +148,32 @@ def erase(scene: Scene, grounds: list[Ground], seed: int) -> Floats:
     colour = grounds[0].colour.copy()
     roughness = np.full(colour.shape[:2], grounds[0].grain, np.float32)
     for ground in grounds[1:]:
-        where = ground.where[..., None]
-        colour += (ground.colour - colour) * where
+        colour += (ground.colour - colour) * ground.where[..., None]
         roughness += (ground.grain - roughness) * ground.where
     size = (scene.height, scene.width)
-    grain = _grain(*size, seed) * resize(roughness, *size)
+    grain = _grain(scene, seed) * resize(roughness, *size)
     return np.asarray(resize(colour, *size) + grain[..., None], np.float32)
 
 
-def _grain(height: int, width: int, seed: int) -> Mask:
-    """What a camera adds: noise with a standard deviation of about one level, one pixel wide."""
-    noise = np.random.default_rng(seed).standard_normal((height, width), np.float32)
-    return blur(noise, 0.7) * 2.0
+def _grain(scene: Scene, seed: int) -> Mask:
+    """Noise as strong as on the photo's own skin, and mottles a few pixels wide."""
+    skin = (scene.parts.face + scene.parts.arms > 0.97)[::2, ::2]
+    green = np.ascontiguousarray(scene.photo[..., 1])
+    rough = (green - blur(green, 1.2))[::2, ::2][skin]
+    strength = 1.0
+    if rough.size > 200:  # edges of lips and fingers must not count as grain
+        strength = float(np.clip(np.percentile(np.abs(rough), 60), _GRAIN_LEAST, _GRAIN_MOST))
+    noise = np.random.default_rng(seed).standard_normal((scene.height, scene.width), np.float32)
+    mottles = blur(noise, 0.02 * scene.body.shoulder_width + 1)
+    mottles *= 0.8 / max(1e-3, float(mottles.std()))
+    return np.asarray(blur(noise, 0.7) * (2.3 * strength) + mottles, np.float32)
 
 
 def painted_skin(small: Scene, old: Mask) -> Floats:
     """The skin that is seen, carried on smoothly over all that is not."""
     parts = small.parts
-    lab = cv2.cvtColor(small.photo / 255, cv2.COLOR_RGB2LAB)
-    lab *= np.array([2.55, 1, 1], np.float32)
-    lab += np.array([0, 128, 128], np.float32)
-    strayed = np.sqrt((((lab - parts.skin_tone) / _SKIN_SPREAD) ** 2).sum(2))
-    seen = (parts.face + parts.arms > 0.97) & (strayed < _SKIN_NEAR) & (old < 0.02)
+    near = strayed(small.photo, parts.skin_tone) < _SKIN_NEAR
+    seen = (parts.face + parts.arms > 0.97) & near & (old < 0.02)
     return _spread(small.photo, seen, 3)
 
 
@@ -121,9 +181,20 @@ def _background(small: Scene) -> Floats:
     return _spread(small.photo, small.parts.person < 0.02, 5)
 
 
-def _lower(small: Scene, old: Mask) -> Floats | None:
+def _lower(small: Scene, old: Mask, old_hem: float) -> Floats | None:
+    """The trousers' cloth, mirrored at the old hem to go on above it; None where there is none."""
     seen = (small.parts.lower > 0.9) & (old < 0.02)
-    return _spread(small.photo, seen, 3) if seen.sum() > 50 else None
+    if seen.sum() < 50:
+        return None
+    smooth = _spread(small.photo, seen, 3)
+    edge = old_hem + 0.04
+    back = np.maximum(edge - small.down, 0) * (2 * small.body.torso_length)
+    x = np.asarray(small.x - small.body.up[0] * back, np.float32)
+    y = np.asarray(small.y - small.body.up[1] * back, np.float32)
+    cloth = np.asarray(cv2.remap(small.photo, x, y, cv2.INTER_LINEAR), np.float32)
+    known = cv2.remap(seen.astype(np.float32), x, y, cv2.INTER_LINEAR)
+    known = blur(np.asarray(cv2.erode(known, disc(5)), np.float32), 1.5)
+    return np.asarray(smooth + (cloth - smooth) * known[..., None], np.float32)
 
 
 def _spread(photo: Floats, seen: NDArray[np.bool_], margin: int) -> Floats:
@@ -131,4 +202,4 @@ def _spread(photo: Floats, seen: NDArray[np.bool_], margin: int) -> Floats:
     sure = cv2.erode(seen.astype(np.uint8), disc(margin))
     if sure.sum() < 30:
         sure = seen.astype(np.uint8)
-    return push_pull(photo, sure.astype(np.float32))
+    return push_pull(photo, np.asarray(sure, np.float32))

@@ -8,19 +8,17 @@ shows it, on the body's own outline: the shoulder line lies on the silhouette, t
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import cast
 
-import cv2
 import numpy as np
 
 from app.engines import Category
+from app.engines.warp.arms import Arm, edges, exits, normals, rounded, running_mean, see_arm
 from app.engines.warp.arrays import along, capsules, resample, unit
 from app.engines.warp.scene import ELBOW, HIP, OUTWARD, SHOULDER, WRIST, Scene
 from app.engines.warp.values import (
     SIDES,
     Floats,
     Garment,
-    Mask,
     Point,
     Points,
     Side,
@@ -60,9 +58,6 @@ _HEM_LOWEST = 1.12
 _SLEEVE_POINTS = 22
 _WRIST_SNAP = 0.80
 """A sleeve that covers this much of the arm is a long one, and ends at the wrist."""
-_ARM_SHARES = (0.0, 0.25, 0.5, 0.8, 1.0)
-_ARM_HALF_WIDTHS = (0.16, 0.13, 0.11, 0.09, 0.075)
-"""Half an arm's width from shoulder to wrist, in shoulder widths."""
 _SLEEVE_FLAT = 0.68
 """Of a flat sleeve's half width; 2/π = 0.64 takes it round an arm."""
 _SLEEVE_SLACK = np.array([0.014, 0.075])
@@ -112,38 +107,10 @@ class TopTarget:
     hem_down: float
     old_hem_down: float
     half_widths: dict[Side, Floats]
+    arms: dict[Side, Arm]
 
     def side(self, side: Side) -> SideTarget:
         return self.left if side == "left" else self.right
-
-
-# --- looking at masks -----------------------------------------------------------------------
-
-
-def exits(mask: Mask, starts: Points, directions: Points, reach: float) -> Floats:
-    """(n,): how far from each start, along its unit direction, the mask ends; infinite if beyond.
-
-    What lies outside the frame counts as what lies on its edge.
-    """
-    steps = np.arange(0, max(2, int(reach) + 1), dtype=np.float32)
-    at = starts[:, None] + directions[:, None] * steps[None, :, None]
-    seen = cv2.remap(
-        mask,
-        np.ascontiguousarray(at[..., 0], np.float32),
-        np.ascontiguousarray(at[..., 1], np.float32),
-        cv2.INTER_LINEAR,
-        borderMode=cv2.BORDER_REPLICATE,
-    )
-    outside = seen < 0.5
-    first = np.where(outside.any(1), outside.argmax(1), np.inf)
-    return cast("Floats", first.astype(np.float32))
-
-
-def _smooth(values: Floats, width: int = 7) -> Floats:
-    """A running mean; the ends are continued by what they are next to."""
-    half = width // 2
-    padded = np.concatenate([values[:half][::-1], values, values[-half:][::-1]])
-    return np.convolve(padded, np.ones(width) / width, "valid").astype(np.float32)
 
 
 # --- the body -------------------------------------------------------------------------------
@@ -164,7 +131,7 @@ def torso_half_widths(scene: Scene, side: Side) -> Floats:
     measured = 0.25 * unit_width + np.minimum(found, 0.55 * unit_width)
     prior = np.interp(TORSO_ROWS, _PRIOR_ROWS, _PRIOR_HALF_WIDTHS) * unit_width
     believed = np.clip(measured, prior * _LEAST_HALF_WIDTH, prior * _MOST_HALF_WIDTH)
-    return _smooth(believed.astype(np.float32))
+    return running_mean(believed.astype(np.float32))
 
 
 def _heights(
@@ -217,6 +184,7 @@ def place_top(scene: Scene, garment: Garment) -> TopTarget:
         hem_down=hem_down,
         old_hem_down=old_hem_down,
         half_widths=half_widths,
+        arms={side: see_arm(scene, side) for side in SIDES},
     )
 
 
@@ -389,8 +357,8 @@ def place_sleeve(
     at = np.linspace(0, wanted, _SLEEVE_POINTS)
     distance = along(line)
     centre = np.stack([np.interp(at, distance, line[:, i]) for i in (0, 1)], 1).astype(np.float32)
-    normal = _normals(centre, outward=tip - pit)
-    outside, inside = _arm_edges(scene, centre, normal, np.asarray(at / whole, np.float32))
+    normal = normals(centre, outward=tip - pit)
+    outside, inside = edges(scene, centre, normal, np.asarray(at / whole, np.float32))
     outer, inner = (resample(rail, _SLEEVE_POINTS) for rail in (flat.outer, flat.inner))
     of_garment = np.hypot(*(outer - inner).T) / 2 * scale
     width = scene.body.shoulder_width
@@ -413,46 +381,7 @@ def _arm_line(scene: Scene, side: Side, *, start: Point) -> Points:
     shoulder, elbow = scene.joint(SHOULDER, side), scene.joint(ELBOW, side)
     high = shoulder + scene.body.across * OUTWARD[side] * 0.02 * width + (elbow - shoulder) * 0.35
     corners = np.stack([start, high, elbow, scene.joint(WRIST, side)])
-    line = resample(np.asarray(corners, np.float32), 120)
-    # Continued straight on at both ends, so that rounding does not shorten the line.
-    before, after = 2 * line[0] - line[6:0:-1], 2 * line[-1] - line[-2:-8:-1]
-    padded = np.concatenate([before, line, after])
-    round_off = np.ones(13) / 13
-    return np.stack([np.convolve(padded[:, i], round_off, "valid") for i in (0, 1)], 1).astype(
-        np.float32
-    )
-
-
-def _normals(line: Points, *, outward: Point) -> Points:
-    tangent = np.gradient(line, axis=0)
-    tangent /= np.hypot(tangent[:, 0], tangent[:, 1])[:, None] + 1e-6
-    normal = np.stack([-tangent[:, 1], tangent[:, 0]], 1)
-    if normal[len(line) // 3] @ outward < 0:
-        normal = -normal
-    return np.asarray(normal, np.float32)
-
-
-def _arm_edges(
-    scene: Scene, centre: Points, normal: Points, share: Floats
-) -> tuple[Floats, Floats]:
-    """(n,) each: from the arm's bone to its outer and its inner edge, where the photo shows them.
-
-    A bare arm is told from the torso by its own mask, a covered one only by the gap between them.
-    """
-    prior = np.interp(share, _ARM_SHARES, _ARM_HALF_WIDTHS) * scene.body.shoulder_width
-    prior = prior.astype(np.float32)
-    reach = float(1.7 * prior.max())
-    outside = exits(scene.parts.person, centre, normal, reach)
-    bare = exits(scene.parts.arms, centre, -normal, reach)
-    gap = exits(scene.parts.person, centre, -normal, reach)
-    inside = np.where(bare > 0.4 * prior, np.minimum(bare, gap), gap)
-    outer = np.where(outside < 1.7 * prior, outside, prior)
-    inner = np.where(inside < 1.7 * prior, inside, prior)
-    least, most = 0.45 * prior, 1.6 * prior
-    return (
-        _smooth(np.clip(outer, least, most).astype(np.float32)),
-        _smooth(np.clip(inner, least, most).astype(np.float32)),
-    )
+    return rounded(resample(np.asarray(corners, np.float32), 120), 13)
 
 
 def _hug_shoulder(

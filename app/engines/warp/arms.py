@@ -1,0 +1,246 @@
+"""The arms in the photo: where their edges are, and from where on they are bare.
+
+A pixel's label may be wrong; an arm is a limb, with a sleeve that ends somewhere. So the labels
+only vote on where that is: above it everything is old sleeve, below it everything is skin.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import cast
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from app.engines.warp.arrays import resample
+from app.engines.warp.scene import ELBOW, FINGER, SHOULDER, WRIST, Scene
+from app.engines.warp.values import Floats, Mask, Points, Side
+
+_STEPS = 48
+_SHARES = (0.0, 0.22, 0.45, 0.72, 0.9, 1.0)
+_HALF_WIDTHS = (0.16, 0.13, 0.11, 0.09, 0.075, 0.085)
+"""Half an arm's width from shoulder to palm, in shoulder widths; the mean of the sample people."""
+_LEAST, _MOST = 0.45, 1.6
+"""Of that; what the photo says beyond is not believed."""
+_SLIM = 0.80
+"""Of that: a painted arm must not be thicker than the sleeve that hid it."""
+_CORE = 0.7
+"""Of a bare arm's half width: within it there is nothing but arm, whatever the labels say."""
+_THIN = np.float32(0.94)
+"""Of the old sleeve's width: the arm in it, where it lies close."""
+_SLEEVE_MARGIN = 0.035
+_SLEEVE_MARGIN_INSIDE = 0.07
+"""How far an old sleeve may stand off the edge that was found, in shoulder widths; on the inside
+there is nothing but the rest of the same garment."""
+_SKIN_SPREAD = np.array([42.0, 9.0, 11.0], np.float32)
+"""How far skin strays from its median, in Lab: lightness loosely, colour closely."""
+_SKIN_NEAR = 2.8
+_ALWAYS_BARE = 0.12
+"""Whoever is bare from here on wears no sleeves: above it lie the shoulder and its straps."""
+
+
+@dataclass(frozen=True)
+class Arm:
+    """One arm, in pixels of the scene it was seen in.
+
+    line: (n, 2), from the shoulder joint to the middle of the hand; the wrist is at 0.9.
+    normal: (n, 2), unit, away from the body.
+    outer, inner: (n,), from the line to the edges of the arm, sleeves included.
+    bare_from: the share of the arm above which the old garment hides it, 0–1.
+    """
+
+    line: Points
+    normal: Points
+    outer: Floats
+    inner: Floats
+    bare_from: float
+
+    def half(self) -> Arm:
+        """The same at half the size."""
+        two = np.float32(0.5)
+        return Arm(self.line * two, self.normal, self.outer * two, self.inner * two, self.bare_from)
+
+    def outline(self, begin: float, end: float, outer: Floats, inner: Floats) -> Points:
+        """The polygon of a stretch of it, by shares of its length."""
+        share = np.linspace(0, 1, len(self.line))
+        at = np.linspace(begin, end, _STEPS)
+        upper = self.line + self.normal * outer[:, None]
+        lower = self.line - self.normal * inner[:, None]
+        rails = [
+            np.stack([np.interp(at, share, rail[:, i]) for i in (0, 1)], 1)
+            for rail in (upper, lower)
+        ]
+        return np.concatenate([rails[0], rails[1][::-1]]).astype(np.float32)
+
+
+def see_arm(scene: Scene, side: Side) -> Arm:
+    """The arm on one side of the photo."""
+    shoulder, elbow, wrist = (scene.joint(of, side) for of in (SHOULDER, ELBOW, WRIST))
+    joints = np.stack([shoulder, elbow, wrist, (wrist + scene.joint(FINGER, side)) / 2])
+    line = rounded(resample(np.asarray(joints, np.float32), _STEPS), 5)
+    normal = normals(line, outward=scene.joint(SHOULDER, side) - scene.body.shoulders)
+    share = np.linspace(0, 1, _STEPS, dtype=np.float32)
+    outer, inner = edges(scene, line, normal, share)
+    return Arm(line, normal, outer, inner, _bare_from(scene, line, normal, outer, inner))
+
+
+def half_widths(scene: Scene, share: Floats) -> Floats:
+    """(n,): half of what an arm usually measures there, pixels. share: 0 shoulder, 1 wrist."""
+    width = scene.body.shoulder_width
+    return np.asarray(np.interp(share, _SHARES, _HALF_WIDTHS) * width, np.float32)
+
+
+def edges(scene: Scene, line: Points, normal: Points, share: Floats) -> tuple[Floats, Floats]:
+    """(n,) each: from the arm's bone to its outer and its inner edge, where the photo shows them.
+
+    A bare arm is told from the torso by its own mask, a covered one only by the gap between them.
+    """
+    usual = half_widths(scene, share)
+    reach = float(1.7 * usual.max())
+    outside = exits(scene.parts.person, line, normal, reach)
+    bare = exits(scene.parts.arms, line, -normal, reach)
+    gap = exits(scene.parts.person, line, -normal, reach)
+    inside = np.where(bare > 0.4 * usual, np.minimum(bare, gap), gap)
+    return (_believed(outside, usual), _believed(inside, usual))
+
+
+def _believed(found: Floats, usual: Floats) -> Floats:
+    seen = np.where(found < 1.7 * usual, found, usual)
+    return running_mean(np.clip(seen, _LEAST * usual, _MOST * usual).astype(np.float32))
+
+
+def _bare_from(scene: Scene, line: Points, normal: Points, outer: Floats, inner: Floats) -> float:
+    """The share that leaves the fewest skin pixels above and the fewest others below."""
+    across = np.linspace(-0.6, 0.6, 5, dtype=np.float32)
+    offset = np.where(across[None] > 0, outer[:, None], inner[:, None]) * across[None]
+    at = line[:, None] + normal[:, None] * offset[..., None]
+    x, y = (np.ascontiguousarray(at[..., i], np.float32) for i in (0, 1))
+    labelled = cv2.remap(scene.parts.arms, x, y, cv2.INTER_LINEAR)
+    colour = cv2.remap(scene.photo, x, y, cv2.INTER_LINEAR)
+    skin = (
+        labelled * (strayed(np.asarray(colour, np.float32), scene.parts.skin_tone) < _SKIN_NEAR)
+    ).mean(1)
+    within = (x >= 0) & (x < scene.width) & (y >= 0) & (y < scene.height)
+    weight = within.mean(1)
+    if weight.sum() < 3:
+        return 0.0
+    above = np.concatenate([[0.0], np.cumsum(skin * weight)])
+    below = np.concatenate([np.cumsum(((1 - skin) * weight)[::-1])[::-1], [0.0]])
+    split = int(np.argmin(above + below)) / len(line)
+    return 0.0 if split < _ALWAYS_BARE else split
+
+
+def strayed(picture: Floats, skin_tone: Floats) -> Floats:
+    """(h, w): how far each pixel is from the skin's colour, in its usual spreads.
+
+    picture: (h, w, 3), 0–255. skin_tone: as in `Parts`.
+    """
+    lab = cv2.cvtColor(picture * np.float32(1 / 255), cv2.COLOR_RGB2LAB)
+    lab *= np.array([2.55, 1, 1], np.float32)
+    lab += np.array([0, 128, 128], np.float32)
+    away = (lab - skin_tone) / _SKIN_SPREAD
+    return np.asarray(np.sqrt((away**2).sum(2)), np.float32)
+
+
+# --- masks ----------------------------------------------------------------------------------
+
+
+def old_sleeve(scene: Scene, arm: Arm) -> Mask | None:
+    """Where the old garment hides the arm; None where it is bare."""
+    if arm.bare_from == 0:
+        return None
+    width = scene.body.shoulder_width
+    outer, inner = np.float32(_SLEEVE_MARGIN * width), np.float32(_SLEEVE_MARGIN_INSIDE * width)
+    polygon = arm.outline(0, arm.bare_from, arm.outer + outer, arm.inner + inner)
+    return fill((scene.height, scene.width), polygon)
+
+
+def bare_core(scene: Scene, arm: Arm) -> Mask:
+    """The middle of where the arm's own skin shows, from the end of the old sleeve to the wrist."""
+    core = np.float32(_CORE)
+    polygon = arm.outline(arm.bare_from + 0.03, 0.95, arm.outer * core, arm.inner * core)
+    return fill((scene.height, scene.width), polygon)
+
+
+def painted_arm(scene: Scene, arm: Arm) -> Mask | None:
+    """Where the arm is under its old sleeve: slimmer, and as thick as its bare part where it ends.
+
+    None where it is bare.
+    """
+    if arm.bare_from == 0:
+        return None
+    share = np.linspace(0, 1, len(arm.line), dtype=np.float32)
+    usual = half_widths(scene, share) * np.float32(_SLIM)
+    outer, inner = np.minimum(usual, arm.outer * _THIN), np.minimum(usual, arm.inner * _THIN)
+    if arm.bare_from < 0.9:  # there is skin to go by
+        end = int(arm.bare_from * (len(share) - 1)) + 2
+        ramp = np.clip(1 - (arm.bare_from - share) / 0.25, 0, 1).astype(np.float32)
+        outer = outer + (arm.outer[end : end + 4].mean() - outer) * ramp
+        inner = inner + (arm.inner[end : end + 4].mean() - inner) * ramp
+    # On the shoulder a sleeve lies close: there its edge is the arm's.
+    close = np.clip(1 - share / 0.35, 0, 1).astype(np.float32)
+    outer = outer + (arm.outer * _THIN - outer) * close
+    size = (scene.height, scene.width)
+    limb = fill(size, arm.outline(0, min(1.0, arm.bare_from + 0.04), outer, inner))
+    joint = tuple(int(value * 16) for value in arm.line[0])
+    cap = np.zeros(size, np.uint8)
+    cv2.circle(cap, joint, int(float(outer[0]) * 16), 255, -1, cv2.LINE_AA, 4)
+    return np.maximum(limb, cap.astype(np.float32) / 255)
+
+
+def fill(size: tuple[int, int], polygon: Points) -> Mask:
+    """The polygon's coverage, its edges smooth."""
+    mask = np.zeros(size, np.uint8)
+    cv2.fillPoly(mask, [np.round(polygon * 16).astype(np.int32)], 255, cv2.LINE_AA, 4)
+    return np.asarray(mask / np.float32(255), np.float32)
+
+
+# --- lines ----------------------------------------------------------------------------------
+
+
+def exits(mask: Mask, starts: Points, directions: Points, reach: float) -> Floats:
+    """(n,): how far from each start, along its unit direction, the mask ends; infinite if beyond.
+
+    What lies outside the frame counts as what lies on its edge.
+    """
+    steps = np.arange(0, max(2, int(reach) + 1), dtype=np.float32)
+    at = starts[:, None] + directions[:, None] * steps[None, :, None]
+    seen = cv2.remap(
+        mask,
+        np.ascontiguousarray(at[..., 0], np.float32),
+        np.ascontiguousarray(at[..., 1], np.float32),
+        cv2.INTER_LINEAR,
+        borderMode=cv2.BORDER_REPLICATE,
+    )
+    outside: NDArray[np.bool_] = np.asarray(seen < 0.5)
+    first = np.where(outside.any(1), outside.argmax(1), np.inf)
+    return cast("Floats", first.astype(np.float32))
+
+
+def running_mean(values: Floats, width: int = 7) -> Floats:
+    """The ends are continued by what they are next to."""
+    half = width // 2
+    padded = np.concatenate([values[:half][::-1], values, values[-half:][::-1]])
+    return np.convolve(padded, np.ones(width) / width, "valid").astype(np.float32)
+
+
+def rounded(line: Points, width: int) -> Points:
+    """The line with its corners rounded; continued straight on, so that its ends stay."""
+    half = width // 2
+    before, after = 2 * line[0] - line[half:0:-1], 2 * line[-1] - line[-2 : -2 - half : -1]
+    padded = np.concatenate([before, line, after])
+    weights = np.ones(2 * half + 1) / (2 * half + 1)
+    return np.stack([np.convolve(padded[:, i], weights, "valid") for i in (0, 1)], 1).astype(
+        np.float32
+    )
+
+
+def normals(line: Points, *, outward: Points) -> Points:
+    """(n, 2): unit normals, on the side to which `outward` points near the line's first third."""
+    tangent = np.gradient(line, axis=0)
+    tangent /= np.hypot(tangent[:, 0], tangent[:, 1])[:, None] + 1e-6
+    normal = np.stack([-tangent[:, 1], tangent[:, 0]], 1)
+    if normal[len(line) // 3] @ outward < 0:
+        normal = -normal
+    return np.asarray(normal, np.float32)
