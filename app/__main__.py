@@ -82,7 +82,7 @@ def _add_try(trying: argparse.ArgumentParser) -> None:
     add("person", type=Path, help="a photo, or a folder of them")
     add("garment", type=Path, help="a picture, or a folder of them")
     add("-o", "--output", type=Path, help="the file to write; with folders, a folder")
-    add("--sheet", type=Path, help="a contact sheet: persons down, garments across")
+    add("--sheet", type=Path, help="all of it in one picture: persons down, garments across")
     add("--cell-height", type=_between(64, 2048), help="of a picture on it, pixels", default=400)
     add("--debug", type=Path, metavar="FOLDER", help="write there what each stage makes")
     add("--category", choices=("auto", *CATEGORIES), default="auto")

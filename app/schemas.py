@@ -22,7 +22,7 @@ Instant = Annotated[datetime, PlainSerializer(rfc3339, return_type=str)]
 _SESSION_EXAMPLE: dict[str, Any] = {
     "id": "7d6f1f0e-8f3a-4f0e-9d0a-0c8e4a1b2c3d",
     "status": "completed",
-    "engine": "mock",
+    "engine": "warp",
     "category": "auto",
     "mode": "balanced",
     "seed": 1234567,
@@ -32,12 +32,12 @@ _SESSION_EXAMPLE: dict[str, Any] = {
     "started_at": "2026-11-22T10:00:00.012Z",
     "finished_at": "2026-11-22T10:00:03.120Z",
     "expires_at": "2026-11-23T10:00:00.000Z",
-    "stage": "compose",
+    "stage": "quality",
     "progress": 1.0,
     "queue_position": None,
     "attempts": 1,
     "warnings": [],
-    "quality": None,
+    "quality": 0.86,
     "error_code": None,
     "error_reason": None,
     "input_image_url": "/api/tryon/sessions/7d6f1f0e-8f3a-4f0e-9d0a-0c8e4a1b2c3d/input"

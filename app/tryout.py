@@ -203,10 +203,10 @@ def _try_one(bench: _Bench, person: Rgb, garment: Rgb, name: str) -> int:
     made = bench.make(person, garment, name, bar.show)
     bar.clear()
     if choices.sheet is not None:
-        sheet = Sheet(2, 2, choices.cell_height)
-        sheet.put(1, 0, Cell(small(person, choices.cell_height)))
+        sheet = Sheet(1, 3, choices.cell_height)
+        sheet.put(0, 0, Cell(small(person, choices.cell_height)))
         sheet.put(0, 1, Cell(small(garment, choices.cell_height)))
-        sheet.put(1, 1, _cell(made, choices.cell_height))
+        sheet.put(0, 2, _cell(made, choices.cell_height))
         sheet.save(choices.sheet)
     if made.result is None:
         assert made.error is not None
