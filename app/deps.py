@@ -14,6 +14,7 @@ from fastapi.security import APIKeyHeader
 
 from app.errors import UserTokenRequired
 from app.runtime import Runtime
+from app.signing import Keyring
 
 TOKEN_PATTERN = r"^[A-Za-z0-9._~-]{8,255}$"  # noqa: S105 - the shape of a token, not one
 
@@ -38,19 +39,25 @@ UserToken = Annotated[
 ]
 
 
-async def owners(rt: Rt, x_user_token: UserToken = None) -> Sequence[str]:
+async def owners(request: Request, x_user_token: UserToken = None) -> Sequence[str]:
     """Every value that this owner's rows may carry.
 
     A token that no session can have is not refused: it finds nothing, like any other stranger's.
+    The runtime is not asked for as a dependency, which is resolved anew wherever it is one: that
+    would be two of five for each poll.
     """
     if not x_user_token:
         raise UserTokenRequired("Send the header X-User-Token with the token of the create.")
-    return rt.keyring.owners(x_user_token)
+    return _keyring(request).owners(x_user_token)
 
 
-async def owners_or_none(rt: Rt, x_user_token: UserToken = None) -> Sequence[str] | None:
+async def owners_or_none(request: Request, x_user_token: UserToken = None) -> Sequence[str] | None:
     """The same where a signature in the address may stand for the token."""
-    return rt.keyring.owners(x_user_token) if x_user_token else None
+    return _keyring(request).owners(x_user_token) if x_user_token else None
+
+
+def _keyring(request: Request) -> Keyring:
+    return cast("Runtime", request.app.state.runtime).keyring
 
 
 Owners = Annotated[Sequence[str], Depends(owners)]

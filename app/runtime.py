@@ -20,6 +20,7 @@ from app.postgres import EmbeddedPostgres
 from app.services.cleanup import Scheduler
 from app.services.events import Events
 from app.services.images import ImageLimits
+from app.services.polls import Polls
 from app.services.queue import Bell, Queue
 from app.services.sessions import Door
 from app.services.storage import LocalStorage, Storage
@@ -56,6 +57,7 @@ class Runtime:
     embedded: EmbeddedPostgres | None
     db: Db
     reads: Db
+    polls: Polls
     storage: Storage
     engines: dict[str, OfferedEngine]
     queue: Queue
@@ -153,6 +155,7 @@ def open_runtime(settings: Settings) -> Iterator[Runtime]:
             embedded=embedded,
             db=db,
             reads=reads,
+            polls=Polls(reads),
             storage=LocalStorage(settings.storage_folder),
             engines=offered_engines(settings),
             queue=bell,

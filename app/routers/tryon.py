@@ -163,14 +163,14 @@ def list_mine(
         ),
     },
 )
-def read_one(
+async def read_one(
     session_id: UUID,
     rt: Rt,
     owners: Owners,
     if_none_match: Annotated[str | None, Header()] = None,
 ) -> Response:
     """Return one session; poll it until its status is final."""
-    seen = sessions.find(rt.reads, session_id, owners=owners)
+    seen = sessions.allow(await rt.polls.read(session_id), owners=owners)
     body = sessions.present(seen, rt.keyring).model_dump_json().encode()
     etag = f'"{hashlib.sha256(body).hexdigest()[:32]}"'
     headers = {"ETag": etag, "Cache-Control": "private, no-cache"}

@@ -171,6 +171,16 @@ def find(
     """
     with reads() as tx:
         seen = crud.get_session(tx, session_id)
+    return allow(seen, owners=owners, signed=signed)
+
+
+def allow(
+    seen: crud.Seen | None,
+    *,
+    owners: Sequence[str] | None,
+    signed: Callable[[datetime], bool] = lambda _: False,
+) -> crud.Seen:
+    """What was found, if it may be seen; the rest as in `find`."""
     if not signed(seen.now if seen else datetime.now(UTC)):
         if owners is None:
             raise UserTokenRequired(

@@ -9,7 +9,7 @@ from uuid import UUID
 from fastapi import FastAPI
 from fastapi.testclient import TestClient
 from httpx import Response
-from sqlalchemy import func, text
+from sqlalchemy import text
 
 from app import crud
 from app.errors import SENTENCES, FailureCode
@@ -64,8 +64,8 @@ def claim(client: TestClient, session_id: str) -> TryOnSession:
             UUID(session_id),
             Status.PROCESSING,
             attempts=1,
-            started_at=func.now(),
-            lease_until=func.now() + timedelta(seconds=30),
+            started_at=timedelta(0),
+            lease_until=timedelta(seconds=30),
             progress=0.0,
         )
     assert row is not None

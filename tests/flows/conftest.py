@@ -19,7 +19,7 @@ import httpx
 import psutil
 import psycopg2
 import pytest
-from sqlalchemy import CursorResult, event, text
+from sqlalchemy import CursorResult, event, select, text
 from sqlalchemy.exc import OperationalError
 from sqlalchemy.orm import Session
 
@@ -340,7 +340,8 @@ def losing_the_answer(
     lost: list[UUID] = []
 
     def note(session: Session, *_: object) -> None:
-        rows = [row for row in session.identity_map.values() if isinstance(row, TryOnSession)]
+        written = select(TryOnSession).where(text("xmin = pg_current_xact_id()::xid"))
+        rows = list(session.scalars(written.execution_options(populate_existing=True)))
         session.info["committing"] = [row.id for row in rows if of(row)]
 
     def lose(session: Session) -> None:

@@ -84,9 +84,9 @@ class Dying(LocalStorage):
         return count
 
     @staticmethod
-    def _write(draft: Path, data: bytes) -> None:
-        LocalStorage._write(draft, data)
-        Dying._reach(f"draft in {draft.parent.parent.name}")
+    def _write(file: str, data: bytes) -> None:
+        LocalStorage._write(file, data)
+        Dying._reach(f"draft in {Path(file).parent.parent.name}")
 
     @classmethod
     def _reach(cls, point: str) -> None:

@@ -21,11 +21,11 @@ class SmallDisk(LocalStorage):
     refused = 0
 
     @staticmethod
-    def _write(draft: Path, data: bytes) -> None:
+    def _write(file: str, data: bytes) -> None:
         if not SmallDisk.full:
-            LocalStorage._write(draft, data)
+            LocalStorage._write(file, data)
             return
-        LocalStorage._write(draft, data[: len(data) // 2])
+        LocalStorage._write(file, data[: len(data) // 2])
         SmallDisk.refused += 1
         raise OSError(errno.ENOSPC, "No space left on device")
 

@@ -134,6 +134,22 @@ def test_a_large_photo_keeps_its_detail() -> None:
     assert psnr(stored, original) >= 38
 
 
+def test_an_upright_jpeg_loses_next_to_nothing_by_its_second_encoding() -> None:
+    sent = jpeg(photo(), quality=80)
+
+    stored = load(sent).data
+
+    # 38 dB is what coarser or other tables leave, see the tests above.
+    assert psnr(pixels(load(sent)), Image.open(io.BytesIO(sent))) >= 48
+    assert len(stored) < 1.05 * len(sent)
+
+
+def test_tables_finer_than_ours_are_not_taken_over() -> None:
+    sent = jpeg(photo(), quality=100)
+
+    assert len(load(sent).data) < 0.7 * len(sent)
+
+
 def test_coloured_edges_stay_sharp() -> None:
     image = Image.new("RGB", (128, 128), "white")
     ImageDraw.Draw(image).rectangle((33, 33, 94, 94), fill=(255, 0, 0))
