@@ -124,6 +124,12 @@ class Acts:
     def run_out_of_memory(self, context: RunContext) -> None:
         raise MemoryError
 
+    def scatter(self, context: RunContext) -> None:
+        """Free 128 MB below a piece that stays, so that the heap cannot simply be cut off."""
+        pieces = [bytearray(b"1") * 65536 for _ in range(2048)]
+        self.kept = pieces.pop()
+        context.progress("scattered", None)
+
     def leave(self, context: RunContext) -> None:
         sys.exit("an engine has no business to do this")
 

@@ -6,6 +6,7 @@ from the server ends, for whatever reason, so does this process, in the middle o
 
 from __future__ import annotations
 
+import ctypes
 import faulthandler
 import math
 import os
@@ -20,7 +21,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from functools import lru_cache
 from pathlib import Path
-from queue import SimpleQueue
+from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Any, BinaryIO, NoReturn, cast
 
 from app.engines import Caution, Engine, EngineSpec, RunContext, TryOnRequest, codecs
@@ -32,6 +33,9 @@ if TYPE_CHECKING:
 
 _WATCHDOG_S = 5.0
 """After the deadline. The server kills a late run long before this; see `_watchdog`."""
+
+_RESTS_S = 2.0
+"""Without a run for so long, memory goes back to the system; after each run it would be missed."""
 
 # What an engine says ends up in rows and logs: as much as the row's column takes, and a screenful.
 _STAGE_CHARACTERS = 64
@@ -71,7 +75,11 @@ class _Server:
             say.write(self._outbox, packed)
 
     def next_run(self) -> say.Run:
-        return self._runs.get()
+        try:
+            return self._runs.get(timeout=_RESTS_S)
+        except Empty:
+            _hand_memory_back()
+            return self._runs.get()
 
     def listen(self) -> None:
         """Take what the server says, until it has gone."""
@@ -119,6 +127,15 @@ def _settle() -> None:
     if sys.platform == "linux":
         with suppress(OSError):  # when the kernel runs out of memory: this process, not the server
             Path("/proc/self/oom_score_adj").write_text("500")
+
+
+def _hand_memory_back() -> None:
+    """Have glibc return what was freed; elsewhere that happens by itself, or not at all.
+
+    Of 303 MB after a picture, an engine that works in arrays kept 194, in 20 ms.
+    """
+    with suppress(AttributeError, OSError, TypeError):
+        ctypes.CDLL(None).malloc_trim(0)
 
 
 def _end(folder: str) -> NoReturn:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import platform
 import signal
 import subprocess
 import sys
@@ -23,6 +24,7 @@ from app.engines import Caution, EngineSpec, child, find, scratch
 from app.engines.mock import FAULTS
 from app.engines.process import EngineProcess, Job, Output, _Child
 from app.errors import EngineError, EngineUnavailable, FailureCode, RunCancelled
+from tests.conftest import NOT_APPLICABLE
 
 MEMORY_MB = 256
 SEEDS = {fault: seed for seed, fault in enumerate(FAULTS, start=1)}
@@ -163,6 +165,26 @@ def test_only_a_catalogues_garment_is_kept_and_no_run_can_spoil_it() -> None:
 
     assert (second == before).all()
     assert child._kept.cache_info().hits == 1
+
+
+@pytest.mark.skipif(
+    platform.libc_ver()[0] != "glibc", reason=NOT_APPLICABLE + "only glibc has to be asked"
+)
+def test_a_process_that_rests_hands_its_memory_back() -> None:
+    others = children()
+    with closing(EngineProcess(of_tests("Acts"), memory_mb=1024)) as engine:
+        run(engine)
+        (pid,) = children() - others
+        before = _memory_mb(pid)
+
+        run(engine, category="scatter")
+
+        assert _memory_mb(pid) > before + 64, "nothing was held, so nothing is proved"
+        wait_until(lambda: _memory_mb(pid) < before + 32, within_s=20)
+
+
+def _memory_mb(pid: int) -> float:
+    return float(psutil.Process(pid).memory_info().rss / 2**20)
 
 
 def test_the_process_stays_warm_between_runs(acts: EngineProcess) -> None:
