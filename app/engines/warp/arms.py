@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from app.engines.warp.arrays import resample
+from app.engines.warp.arrays import resample, smoothstep
 from app.engines.warp.scene import ELBOW, FINGER, SHOULDER, WRIST, Scene
 from app.engines.warp.values import Floats, Mask, Points, Side
 
@@ -176,8 +176,8 @@ def painted_arm(scene: Scene, arm: Arm) -> Mask | None:
     if arm.bare_from < 0.9:  # there is skin to go by
         end = int(arm.bare_from * (len(share) - 1)) + 2
         ramp = np.clip(1 - (arm.bare_from - share) / 0.25, 0, 1).astype(np.float32)
-        outer = outer + (arm.outer[end : end + 4].mean() - outer) * ramp
-        inner = inner + (arm.inner[end : end + 4].mean() - inner) * ramp
+        outer = outer + (arm.outer[end + 2 : end + 7].mean() - outer) * ramp
+        inner = inner + (arm.inner[end + 2 : end + 7].mean() - inner) * ramp
     # On the shoulder a sleeve lies close: there its edge is the arm's.
     close = np.clip(1 - share / 0.35, 0, 1).astype(np.float32)
     outer = outer + (arm.outer * _THIN - outer) * close
@@ -186,7 +186,8 @@ def painted_arm(scene: Scene, arm: Arm) -> Mask | None:
     joint = tuple(int(value * 16) for value in arm.line[0])
     cap = np.zeros(size, np.uint8)
     cv2.circle(cap, joint, int(float(outer[0]) * 16), 255, -1, cv2.LINE_AA, 4)
-    return np.maximum(limb, cap.astype(np.float32) / 255)
+    within = smoothstep(scene.parts.person, 0.3, 0.7)
+    return np.asarray(np.maximum(limb, cap / np.float32(255)) * within, np.float32)
 
 
 def fill(size: tuple[int, int], polygon: Points) -> Mask:

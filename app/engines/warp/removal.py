@@ -127,7 +127,7 @@ def _arm_ground(small: Scene, arm: Arm, skin: Floats) -> Ground | None:
         cv2.distanceTransform((where > 0.5).astype(np.uint8), cv2.DIST_L2, 3), np.float32
     )
     deepest = max(1.0, float(np.percentile(depth[depth > 0], 95))) if depth.any() else 1.0
-    shade = 1 - _ARM_SHADE * (1 - smoothstep(depth / deepest, 0.0, 0.9))
+    shade = 1.06 - _ARM_SHADE * (1 - smoothstep(depth / deepest, 0.0, 0.9))
     return Ground(where, np.asarray(skin * blur(shade, 1.5)[..., None], np.float32))
 
 

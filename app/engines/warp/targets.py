@@ -13,7 +13,7 @@ import numpy as np
 
 from app.engines import Category
 from app.engines.warp.arms import Arm, edges, exits, normals, rounded, running_mean, see_arm
-from app.engines.warp.arrays import along, capsules, resample, unit
+from app.engines.warp.arrays import along, capsules, resample, smoothstep, unit
 from app.engines.warp.scene import ELBOW, HIP, OUTWARD, SHOULDER, WRIST, Scene
 from app.engines.warp.values import (
     SIDES,
@@ -55,7 +55,8 @@ _STRETCH_MOST, _SHRINK_MOST = 1.22, 0.85
 would be seen on its print."""
 _HEM_LOWEST = 1.12
 
-_SLEEVE_POINTS = 22
+_SLEEVE_STEP = 0.05
+"""Between two points of a rail, in shoulder widths: fine enough for the bend over the shoulder."""
 _WRIST_SNAP = 0.80
 """A sleeve that covers this much of the arm is a long one, and ends at the wrist."""
 _SLEEVE_FLAT = 0.68
@@ -137,12 +138,16 @@ def torso_half_widths(scene: Scene, side: Side) -> Floats:
 def _heights(
     scene: Scene, points: Points, *, reach: float, least: float, most: float, unseen: float
 ) -> Floats:
-    """(n,): how far above each point the silhouette ends; `unseen` where hair or face hide it."""
+    """(n,): how far above each point the silhouette ends, or hair or face begin.
+
+    unseen: where they begin below `least` already.
+    """
     up = np.repeat(scene.body.up[None], len(points), 0)
     head = np.maximum(scene.parts.hair, scene.parts.face * (scene.down < -0.25))
     hidden = exits(np.asarray(1 - head, np.float32), points, up, reach)
     ends = exits(scene.parts.person, points, up, reach)
-    found = np.where((ends <= hidden) & np.isfinite(ends), ends, unseen)
+    found = np.minimum(ends, hidden)
+    found = np.where(np.isfinite(found) & ((hidden > least) | (ends <= hidden)), found, unseen)
     return np.asarray(np.clip(found, least, most), np.float32)
 
 
@@ -156,7 +161,9 @@ def shoulder_tip(scene: Scene, side: Side) -> Point:
     reach = 0.30 * width
     end = float(exits(scene.parts.person, start, ways, reach)[0])
     hidden = float(exits(np.asarray(1 - head, np.float32), start, ways, reach)[0])
-    if not np.isfinite(end) or hidden < end:
+    if hidden < end:
+        end = max(hidden, _TIP_UNSEEN * width)
+    elif not np.isfinite(end):
         end = _TIP_UNSEEN * width
     return np.asarray(joint + way * np.clip(end, 0.08 * width, 0.24 * width), np.float32)
 
@@ -354,25 +361,29 @@ def place_sleeve(
     wanted = min(flat.length * scale, whole * 1.02)
     if wanted > _WRIST_SNAP * whole:
         wanted = whole
-    at = np.linspace(0, wanted, _SLEEVE_POINTS)
+    count = int(np.clip(wanted / (_SLEEVE_STEP * scene.body.shoulder_width), 12, 64))
+    at = np.linspace(0, wanted, count)
     distance = along(line)
     centre = np.stack([np.interp(at, distance, line[:, i]) for i in (0, 1)], 1).astype(np.float32)
     normal = normals(centre, outward=tip - pit)
     outside, inside = edges(scene, centre, normal, np.asarray(at / whole, np.float32))
-    outer, inner = (resample(rail, _SLEEVE_POINTS) for rail in (flat.outer, flat.inner))
+    outer, inner = (resample(rail, count) for rail in (flat.outer, flat.inner))
     of_garment = np.hypot(*(outer - inner).T) / 2 * scale
     width = scene.body.shoulder_width
     slack = np.clip(of_garment * _SLEEVE_FLAT - (outside + inside) / 2, *(_SLEEVE_SLACK * width))
     upper = centre + normal * (outside + slack)[:, None]
     lower = centre - normal * (inside + slack * _INNER_SLACK)[:, None]
-    from_tip = _hug_shoulder(scene, tip + (centre - centre[0]), centre, normal, wanted)
+    from_tip = _hug_shoulder(scene, tip + (centre - centre[0]), normal, wanted)
     from_pit = pit + (centre - centre[0])
-    share = np.clip(at / (0.22 * scene.body.shoulder_width), 0, 1)
-    free = (share * share * (3 - 2 * share))[:, None]
+    begun = np.asarray(at / width, np.float32)
+    free = smoothstep(begun, 0.15, 0.5)[:, None]
     upper = from_tip * (1 - free) + upper * free
+    free = smoothstep(begun, 0.0, 0.22)[:, None]
     lower = from_pit * (1 - free) + lower * free
     upper[0], lower[0] = tip, pit
-    return SleeveTarget(_relax(upper), _relax(lower), float(wanted / max(whole, 1)))
+    # At equal distances, as on the garment: cloth that gathers on one rail would slant the pattern.
+    rails = [resample(_relax(rail), count) for rail in (upper, lower)]
+    return SleeveTarget(rails[0], rails[1], float(wanted / max(whole, 1)))
 
 
 def _arm_line(scene: Scene, side: Side, *, start: Point) -> Points:
@@ -384,23 +395,21 @@ def _arm_line(scene: Scene, side: Side, *, start: Point) -> Points:
     return rounded(resample(np.asarray(corners, np.float32), 120), 13)
 
 
-def _hug_shoulder(
-    scene: Scene, rail: Points, centre: Points, normal: Points, length: float
-) -> Points:
+def _hug_shoulder(scene: Scene, rail: Points, normal: Points, length: float) -> Points:
     """The outer rail near the shoulder, on or just outside of what is seen of it."""
     width = scene.body.shoulder_width
-    near = int(_SLEEVE_POINTS * min(1.0, 0.45 * width / max(length, 1)))
-    found = exits(scene.parts.person, np.asarray(centre, np.float32), normal, 0.42 * width)
-    needed = found + 0.018 * width
-    offset = ((rail - centre) * normal).sum(1)
-    astray = np.isfinite(found) & ((offset < needed) | (offset > needed + 0.05 * width))
+    near = int(len(rail) * min(1.0, 0.55 * width / max(length, 1)))
+    inside = np.asarray(rail - normal * 0.2 * width, np.float32)
+    lift = exits(scene.parts.person, inside, normal, 0.4 * width) - 0.2 * width
+    lift = lift + 0.018 * width
+    # Not where the start lies outside already, nor where the cloth may stand off a little.
+    astray = np.isfinite(lift) & (lift > -0.18 * width) & ((lift > 0) | (lift < -0.05 * width))
     astray[0] = False
     astray[near:] = False
-    lift = np.where(astray, needed - offset, 0)
-    return np.asarray(rail + normal * lift[:, None], np.float32)
+    return np.asarray(rail + normal * np.where(astray, lift, 0)[:, None], np.float32)
 
 
-def _relax(rail: Points, rounds: int = 8) -> Points:
+def _relax(rail: Points, rounds: int = 6) -> Points:
     """Without kinks; the ends stay."""
     rail = np.asarray(rail, np.float32).copy()
     for _ in range(rounds):

@@ -170,7 +170,7 @@ def _body_mask(outline: TopOutline, factor: float, size: tuple[int, int]) -> Mas
             flat.neck * factor + up * 0.3,
             flat.tip * factor + out * 0.002 + up * 0.1,
             flat.tip * factor + out * 0.002,
-            flat.pit * factor + out * 0.012,
+            flat.pit * factor + out * 0.004,
             *(flat.side[1:] * factor + out * 0.03),
             flat.hem * factor + out * 0.05 - up * 0.1,
         ]
