@@ -47,7 +47,7 @@ def find_pose(networks: Networks, photo: Rgb) -> tuple[Pose, Body]:
     people.check_found(bodies)
     pose = _measure(networks, photo, max(bodies, key=_prominence))
     body = measure_body(pose)
-    people.check_pose(photo, pose, body, bodies)
+    people.check_pose(networks, photo, pose, body, bodies)
     return pose, body
 
 
