@@ -183,6 +183,15 @@ def advisory_lock(db: Db, key: int) -> Iterator[bool]:
 MIGRATION_LOCK = 727_004
 
 
+def has_schema(db: Db) -> bool:
+    """Whether any of our migrations has been here. Raises DatabaseUnavailable."""
+    try:
+        with db() as tx:
+            return tx.scalar(text("SELECT to_regclass('alembic_version')")) is not None
+    except DBAPIError as exc:
+        raise translate(exc) or exc from exc
+
+
 def migrate(db: Db) -> None:
     """Bring the schema up to date; any number of processes may do it at once.
 

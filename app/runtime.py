@@ -13,7 +13,7 @@ from anyio import CapacityLimiter
 
 from app import crud
 from app.config import Settings
-from app.database import Db, engine_of, migrate, open_db, open_reads
+from app.database import Db, engine_of, has_schema, migrate, open_db, open_reads
 from app.engines import EngineInfo, EngineSpec, find
 from app.errors import DatabaseUnavailable, SettingsError
 from app.postgres import EmbeddedPostgres
@@ -89,7 +89,8 @@ class Runtime:
         with self._preparing:
             if self.embedded is not None:
                 self.embedded.start()
-            if not self._migrated:
+            # Looked at again: somebody may have removed the folder of an embedded database.
+            if not self._migrated or not has_schema(self.db):
                 migrate(self.db)
                 self._migrated = True
 

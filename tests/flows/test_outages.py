@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import cast
@@ -152,6 +153,22 @@ def test_an_embedded_database_that_was_killed_is_brought_back(
     server.terminate()
     assert server.wait(within_s=10) == 0
     assert not file.exists(), "the last user stops the database"
+
+
+def test_an_embedded_database_whose_folder_was_removed_is_made_anew(
+    serve: Serve, tmp_path: Path
+) -> None:
+    data = tmp_path / "data"
+    server = serve(database_url=None, data_dir=data, secret_key=None, mock_seconds=0).ready()
+    (file,) = (data / "postgres").glob("pg*/postmaster.pid")
+    postmaster = psutil.Process(int(file.read_text().splitlines()[0]))
+
+    shutil.rmtree(data / "postgres")
+    postmaster.kill()
+
+    wait_for(lambda: not alive(postmaster))
+    wait_for(lambda: server.shopper.post().status_code == 201, within_s=30)
+    server.shopper.wait(server.shopper.submit(), "completed")
 
 
 def _parts(shopper: Shopper) -> Runtime:
