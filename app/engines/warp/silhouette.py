@@ -21,6 +21,7 @@ from app.engines.warp.arrays import (
     push_pull,
     resize,
 )
+from app.engines.warp.colours import Mixture, Palette, shade_free
 from app.engines.warp.networks import Networks
 from app.engines.warp.values import Floats, Mask
 from app.engines.warp.view import View
@@ -65,6 +66,16 @@ _RARE = 0.002
 
 _MOST_GROUND, _MOST_PERSON = 6.0, 6.0
 """The evidence of one pixel's colour, as logarithms of likelihood ratios, is bounded."""
+
+_NOISE, _LEAST_BELIEVED = (6.0, 16.0), 2.0
+"""Where the guess is wrong by as much (Lab units, 80 of 100 pixels), looking like the ground counts
+less and less: behind brown skin there may be brown wood."""
+
+_BUSY = 5.0
+"""Noise from which on the ground's colours are looked at, too."""
+
+_GROUND_COLOURS, _PERSON_COLOURS = 5, 8
+_MOST_BY_COLOUR = 2.5
 
 _BONES = (
     ((11, 13), 0.07),
@@ -143,10 +154,29 @@ def _unlike_ground(view: View, likely: Mask, core: Mask) -> tuple[Floats, float]
     bins = _bins(_difference(view, outer))
     as_ground = _shares(_bins(np.concatenate([guessed + more for more in _FLAWS])))
     as_person = _shares(bins[core > 0])
-    ratio = np.clip(np.log(as_person / as_ground), -_MOST_GROUND, _MOST_PERSON)
+    noise = float(np.percentile(guessed, 80))
+    most_ground = float(np.interp(noise, _NOISE, (_MOST_GROUND, _LEAST_BELIEVED)))
+    ratio = np.clip(np.log(as_person / as_ground), -most_ground, _MOST_PERSON)
     beyond = int(np.flatnonzero(as_ground > 2 * _RARE).max(initial=0))
     ratio[beyond + 2 :] = np.maximum(ratio[beyond + 2 :], 0.5 * _MOST_PERSON)
-    return ratio.astype(np.float32)[bins], float(np.percentile(guessed, 80))
+    evidence = ratio.astype(np.float32)[bins]
+    if noise > _BUSY:
+        evidence += _unlike_its_colours(view, likely, outer, core > 0)
+    return evidence, noise
+
+
+def _unlike_its_colours(
+    view: View, likely: Mask, ground: NDArray[np.bool_], core: NDArray[np.bool_]
+) -> Floats:
+    """The same where there is no wall to guess: by the colours of the whole ground."""
+    open_ = (likely > _NOBODY / 2) & ~core
+    lab = shade_free(view.lab)
+    palette = Palette.counted(lab[open_])
+    as_ground = palette.cost(Mixture.learned(lab[ground], _GROUND_COLOURS))
+    as_person = palette.cost(Mixture.learned(lab[core | (likely > 0.97)], _PERSON_COLOURS))
+    evidence = np.zeros(view.shape, np.float32)
+    evidence[open_] = np.clip(as_ground - as_person, -_MOST_BY_COLOUR, _MOST_BY_COLOUR)
+    return evidence
 
 
 def _eroded(mask: NDArray[np.bool_], by: float) -> NDArray[np.bool_]:
@@ -190,11 +220,13 @@ def _shares(bins: NDArray[np.int32]) -> Floats:
 
 
 def _core(view: View) -> Mask:
-    """1 in the middle of torso and limbs."""
+    """1 in the middle of face, torso and limbs."""
     mask = np.zeros(view.shape, np.uint8)
     for joints, radius in _BONES:
         bone = view.points[list(joints)].astype(np.int32)
         cv2.polylines(mask, [bone], False, 1, max(1, round(2 * radius * view.unit)))
+    face = cv2.convexHull(view.points[:11].astype(np.int32))
+    cv2.fillConvexPoly(mask, face, 1)
     corners = view.points[[12, 11, 23, 24]]
     inner = corners + _TORSO_INSET * (corners.mean(0) - corners)
     cv2.fillConvexPoly(mask, inner.astype(np.int32), 1)
