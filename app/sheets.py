@@ -55,6 +55,14 @@ class Sheet:
         self._rows, self._columns, self._height = rows, columns, height
         self._font = ImageFont.load_default(_LINE_HEIGHT - 3)
 
+    @property
+    def at_most(self) -> tuple[int, int]:
+        """Height and width of the whole sheet, were every picture as wide as may be."""
+        return (
+            self._rows * (self._height + _LINES * _LINE_HEIGHT + _GAP) + _GAP,
+            self._columns * (round(_WIDEST * self._height) + _GAP) + _GAP,
+        )
+
     def put(self, row: int, column: int, cell: Cell) -> None:
         self._cells[row, column] = cell
 

@@ -7,10 +7,12 @@ of every person in every garment. The engine runs in this process, so that its m
 from __future__ import annotations
 
 import math
+import statistics
 import sys
 import tempfile
 import time
 import traceback
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -45,6 +47,12 @@ FORMATS: dict[str, OutputFormat] = {
     ".webp": "webp",
 }
 """By the suffix of a file: what is written, and what a folder is searched for."""
+
+PICTURE, BROKE = "picture", "broke"
+"""How a pair went that was not refused with a code."""
+
+WEBP_MOST = 16383
+"""Pixels of a side that the format can hold."""
 
 _BAR = 24
 """Characters of the progress bar."""
@@ -122,7 +130,8 @@ class _Gate:
     def __init__(self, limits: ImageLimits) -> None:
         self._limits = limits
 
-    def read(self, file: Path) -> Rgb:
+    def read(self, file: Path) -> bytes:
+        """A JPEG, and not its pixels: a folder of photos would not fit into memory."""
         try:
             with file.open("rb") as stream:
                 picture = images.load(stream, field=file.name, limits=self._limits)
@@ -130,7 +139,7 @@ class _Gate:
             raise Unusable(exc.detail) from exc
         except OSError as exc:
             raise Unusable(f"{file}: {exc.strerror}.") from exc
-        return codecs.decode(picture.data)
+        return picture.data
 
 
 @dataclass(frozen=True)
@@ -152,12 +161,12 @@ class _Bench:
             raise Unusable(f'--debug: the engine "{engine.info.name}" shows no stages.')
 
     def make(
-        self, person: Rgb, garment: Rgb, name: str, tell: Callable[[str, float | None], None]
+        self, person: bytes, garment: bytes, name: str, tell: Callable[[str, float | None], None]
     ) -> _Made:
         choices = self.choices
         request = TryOnRequest(
-            person=person,
-            garment=garment.copy(),  # an engine may write into what it is given
+            person=codecs.decode(person),
+            garment=codecs.decode(garment),
             category=choices.category,
             garment_photo_type=choices.garment_photo_type,
             mode=choices.mode,
@@ -197,17 +206,17 @@ class _Bench:
 # --- one pair -------------------------------------------------------------------------------
 
 
-def _try_one(bench: _Bench, person: Rgb, garment: Rgb, name: str) -> int:
+def _try_one(bench: _Bench, person: bytes, garment: bytes, name: str) -> int:
     choices = bench.choices
     bar = _Bar()
     made = bench.make(person, garment, name, bar.show)
     bar.clear()
     if choices.sheet is not None:
         sheet = Sheet(1, 3, choices.cell_height)
-        sheet.put(0, 0, Cell(small(person, choices.cell_height)))
-        sheet.put(0, 1, Cell(small(garment, choices.cell_height)))
+        sheet.put(0, 0, _input(person, choices.cell_height))
+        sheet.put(0, 1, _input(garment, choices.cell_height))
         sheet.put(0, 2, _cell(made, choices.cell_height))
-        sheet.save(choices.sheet)
+        _save(sheet, choices.sheet)
     if made.result is None:
         assert made.error is not None
         _complain(f"{made.error.failure}: {made.error.detail}")
@@ -215,7 +224,7 @@ def _try_one(bench: _Bench, person: Rgb, garment: Rgb, name: str) -> int:
             _complain(f"  {made.error.log}")
         return 1
     if choices.output is not None:
-        choices.output.write_bytes(_encoded(made.result, choices.output))
+        _write(made.result, choices.output)
     for line in _report(bench, made.result, made.seconds):
         _say(line)
     return 0
@@ -234,8 +243,23 @@ def _report(bench: _Bench, result: TryOnResult, seconds: float) -> Iterator[str]
         yield f"{one.code}: {one.message}"
 
 
-def _encoded(result: TryOnResult, file: Path) -> bytes:
-    return codecs.encode(result, FORMATS[file.suffix.lower()])[0]
+def _write(result: TryOnResult, file: Path) -> None:
+    data, _, _ = codecs.encode(result, FORMATS[file.suffix.lower()])
+    with _writing(file):
+        file.write_bytes(data)
+
+
+def _save(sheet: Sheet, file: Path) -> None:
+    with _writing(file):
+        sheet.save(file)
+
+
+@contextmanager
+def _writing(file: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as exc:
+        raise Unusable(f"{file} could not be written: {exc.strerror or exc}.") from exc
 
 
 # --- all pairs ------------------------------------------------------------------------------
@@ -246,50 +270,67 @@ def _try_all(bench: _Bench, gate: _Gate, persons: Sequence[Path], garments: Sequ
     choices = bench.choices
     assert choices.sheet is not None
     sheet = Sheet(1 + len(persons), 1 + len(garments), choices.cell_height)
+    if choices.sheet.suffix.lower() == ".webp" and max(sheet.at_most) > WEBP_MOST:
+        raise Unusable(f"{choices.sheet}: too large for a WebP; name it .png or .jpg.")
     if choices.output is not None:
-        choices.output.mkdir(parents=True, exist_ok=True)
-    broken = False
+        with _writing(choices.output):
+            choices.output.mkdir(parents=True, exist_ok=True)
+    seen: list[tuple[str, float]] = []
     try:
-        for made in _pairs(bench, gate, persons, garments, sheet):
-            broken = broken or made is None
+        for one in _pairs(bench, gate, persons, garments, sheet):
+            seen.append(one)
     except KeyboardInterrupt:
         _complain("stopped; the sheet shows what was made until then.")
-        sheet.save(choices.sheet)
+        _save(sheet, choices.sheet)
         raise
-    sheet.save(choices.sheet)
-    return 1 if broken else 0
+    _save(sheet, choices.sheet)
+    _say(_summary(seen))
+    return 1 if any(outcome == BROKE for outcome, _ in seen) else 0
+
+
+def _summary(seen: Sequence[tuple[str, float]]) -> str:
+    counts = Counter(outcome for outcome, _ in seen)
+    parts = [f"{len(seen)} pairs", *(f"{count} × {one}" for one, count in counts.most_common())]
+    if PICTURE in counts:
+        seconds = statistics.median(taken for outcome, taken in seen if outcome == PICTURE)
+        parts.append(f"a picture took {seconds:.2f} s (median)")
+    return ", ".join(parts)
 
 
 def _pairs(
     bench: _Bench, gate: _Gate, persons: Sequence[Path], garments: Sequence[Path], sheet: Sheet
-) -> Iterator[_Made | None]:
-    """Make each, and put it on the sheet; None where the engine broke."""
+) -> Iterator[tuple[str, float]]:
+    """Make each, and put it on the sheet. Tells how it went, a code where refused, and seconds."""
     height = bench.choices.cell_height
     bar = _Bar(len(persons) * len(garments))
     clothes = [_read_or_tell(gate, file) for file in garments]
     for column, (file, garment) in enumerate(zip(garments, clothes, strict=True), 1):
-        picture = None if garment is None else small(garment, height)
-        sheet.put(0, column, Cell(picture, file.stem))
+        sheet.put(0, column, _input(garment, height, file.stem))
     for row, person_file in enumerate(persons, 1):
         person = _read_or_tell(gate, person_file)
-        picture = None if person is None else small(person, height)
-        sheet.put(row, 0, Cell(picture, person_file.stem))
+        sheet.put(row, 0, _input(person, height, person_file.stem))
         for column, (garment_file, garment) in enumerate(zip(garments, clothes, strict=True), 1):
             bar.next()
             if person is None or garment is None:
                 continue
             name = f"{person_file.stem}--{garment_file.stem}"
-            made = _make_or_tell(bench, person.copy(), garment, name, bar)
-            cell = Cell(None, "broke", good=False) if made is None else _cell(made, height)
+            made = _make_or_tell(bench, person, garment, name, bar)
+            cell = Cell(None, BROKE, good=False) if made is None else _cell(made, height)
             sheet.put(row, column, cell)
             bar.clear()
             _say(f"{name:<40} {cell.said}  {cell.noted}".rstrip())
             _keep(bench.choices.output, name, made)
-            yield made
+            yield _outcome(made)
     bar.clear()
 
 
-def _read_or_tell(gate: _Gate, file: Path) -> Rgb | None:
+def _outcome(made: _Made | None) -> tuple[str, float]:
+    if made is None:
+        return BROKE, 0.0
+    return (str(made.error.failure) if made.error else PICTURE), made.seconds
+
+
+def _read_or_tell(gate: _Gate, file: Path) -> bytes | None:
     try:
         return gate.read(file)
     except Unusable as exc:
@@ -297,13 +338,19 @@ def _read_or_tell(gate: _Gate, file: Path) -> Rgb | None:
         return None
 
 
-def _make_or_tell(bench: _Bench, person: Rgb, garment: Rgb, name: str, bar: _Bar) -> _Made | None:
+def _make_or_tell(
+    bench: _Bench, person: bytes, garment: bytes, name: str, bar: _Bar
+) -> _Made | None:
     try:
         return bench.make(person, garment, name, bar.show)
     except Exception:  # noqa: BLE001 - the other pairs are wanted, too
         bar.clear()
         traceback.print_exc()
         return None
+
+
+def _input(data: bytes | None, height: int, name: str = "") -> Cell:
+    return Cell(None if data is None else small(codecs.decode(data), height), name)
 
 
 def _cell(made: _Made, height: int) -> Cell:
@@ -318,8 +365,7 @@ def _cell(made: _Made, height: int) -> Cell:
 
 def _keep(folder: Path | None, name: str, made: _Made | None) -> None:
     if folder is not None and made is not None and made.result is not None:
-        file = folder / f"{name}.jpg"
-        file.write_bytes(_encoded(made.result, file))
+        _write(made.result, folder / f"{name}.jpg")
 
 
 # --- what is printed ------------------------------------------------------------------------

@@ -84,7 +84,7 @@ def test_folders_give_a_sheet_of_all_pairs(
     with Image.open(sheet) as image:
         assert image.width > 3 * 96
         assert image.height > 3 * 400
-    assert len(capsys.readouterr().out.splitlines()) == 4
+    assert len(capsys.readouterr().out.splitlines()) == 5, "four pairs and a summary"
 
 
 def test_a_file_that_cannot_be_read_is_left_out_of_the_sheet(
@@ -96,7 +96,7 @@ def test_a_file_that_cannot_be_read_is_left_out_of_the_sheet(
 
     told = capsys.readouterr()
     assert "c.jpg is neither JPEG, PNG nor WebP" in told.err
-    assert len(told.out.splitlines()) == 4
+    assert "4 pairs, 4 × picture" in told.out
 
 
 def test_ctrl_c_leaves_the_sheet_as_far_as_it_came(
