@@ -21,9 +21,10 @@ _STEPS = 48
 _SHARES = (0.0, 0.22, 0.45, 0.72, 0.9, 1.0)
 _HALF_WIDTHS = (0.16, 0.13, 0.11, 0.09, 0.075, 0.085)
 """Half an arm's width from shoulder to palm, in shoulder widths; the mean of the sample people."""
-_LEAST, _MOST = 0.45, 1.6
-"""Of that; what the photo says beyond is not believed."""
-_SLIM = 0.80
+_LEAST, _MOST = 0.45, 2.0
+_SEARCH = 2.1
+"""Of that; what the photo says beyond is not believed, and further out there is no arm."""
+_SLIM = np.float32(0.85)
 """Of that: a painted arm must not be thicker than the sleeve that hid it."""
 _CORE = 0.7
 """Of a bare arm's half width: within it there is nothing but arm, whatever the labels say."""
@@ -97,7 +98,7 @@ def edges(scene: Scene, line: Points, normal: Points, share: Floats) -> tuple[Fl
     A bare arm is told from the torso by its own mask, a covered one only by the gap between them.
     """
     usual = half_widths(scene, share)
-    reach = float(1.7 * usual.max())
+    reach = float(_SEARCH * usual.max())
     outside = exits(scene.parts.person, line, normal, reach)
     bare = exits(scene.parts.arms, line, -normal, reach)
     gap = exits(scene.parts.person, line, -normal, reach)
@@ -106,7 +107,7 @@ def edges(scene: Scene, line: Points, normal: Points, share: Floats) -> tuple[Fl
 
 
 def _believed(found: Floats, usual: Floats) -> Floats:
-    seen = np.where(found < 1.7 * usual, found, usual)
+    seen = np.where(found < _SEARCH * usual, found, usual)
     return running_mean(np.clip(seen, _LEAST * usual, _MOST * usual).astype(np.float32))
 
 
@@ -171,13 +172,7 @@ def painted_arm(scene: Scene, arm: Arm) -> Mask | None:
     if arm.bare_from == 0:
         return None
     share = np.linspace(0, 1, len(arm.line), dtype=np.float32)
-    usual = half_widths(scene, share) * np.float32(_SLIM)
-    outer, inner = np.minimum(usual, arm.outer * _THIN), np.minimum(usual, arm.inner * _THIN)
-    if arm.bare_from < 0.9:  # there is skin to go by
-        end = int(arm.bare_from * (len(share) - 1)) + 2
-        ramp = np.clip(1 - (arm.bare_from - share) / 0.25, 0, 1).astype(np.float32)
-        outer = outer + (arm.outer[end + 2 : end + 7].mean() - outer) * ramp
-        inner = inner + (arm.inner[end + 2 : end + 7].mean() - inner) * ramp
+    outer, inner = (_under_sleeve(scene, arm, edge) for edge in (arm.outer, arm.inner))
     # On the shoulder a sleeve lies close: there its edge is the arm's.
     close = np.clip(1 - share / 0.35, 0, 1).astype(np.float32)
     outer = outer + (arm.outer * _THIN - outer) * close
@@ -188,6 +183,21 @@ def painted_arm(scene: Scene, arm: Arm) -> Mask | None:
     cv2.circle(cap, joint, int(float(outer[0]) * 16), 255, -1, cv2.LINE_AA, 4)
     within = smoothstep(scene.parts.person, 0.3, 0.7)
     return np.asarray(np.maximum(limb, cap / np.float32(255)) * within, np.float32)
+
+
+def _under_sleeve(scene: Scene, arm: Arm, edge: Floats) -> Floats:
+    """(n,): half the arm's width on one side: as its bare part tells, or as usual, in the sleeve."""
+    share = np.linspace(0, 1, len(edge), dtype=np.float32)
+    usual = half_widths(scene, share)
+    begin = int(arm.bare_from * (len(edge) - 1)) + 2
+    bare = slice(begin, begin + 6)
+    if arm.bare_from > 0.8:  # hands tell nothing of arms
+        return np.asarray(np.minimum(usual * _SLIM, edge * _THIN), np.float32)
+    at_end = float(edge[bare].mean())
+    grown = usual * (at_end / float(usual[bare].mean()))
+    near_end = np.clip(1 - (arm.bare_from - share) / 0.12, 0, 1)
+    thin = np.minimum(grown, edge * _THIN)
+    return np.asarray(thin + (grown - thin) * near_end, np.float32)
 
 
 def fill(size: tuple[int, int], polygon: Points) -> Mask:

@@ -13,10 +13,12 @@ from app.engines.warp.arrays import blur, capsules, disc, push_pull, resize, smo
 from app.engines.warp.scene import Scene
 from app.engines.warp.targets import TopTarget
 from app.engines.warp.values import SIDES, Floats, Mask, Rgb
-from app.engines.warp.warping import Layer, SleeveLayer
+from app.engines.warp.warping import SleeveLayer, TopLayers
 
 _INVISIBLE = 1 / 255
 """What changes a pixel by less than one level changes nothing."""
+_INSIDE_LIGHT = 0.88
+"""Of the inside of the back, which lies in the neck's shadow."""
 _SLEEVE_SHADOW, _LIMB_SHADOW = 0.25, 0.35
 """How dark the shadows on the torso are: of sleeves, and of arms in front of it."""
 
@@ -82,18 +84,20 @@ class Easel:
 
 
 @dataclass(frozen=True)
-class TopLayers:
-    """A top on the body, not yet lit.
+class Bared:
+    """What had to be painted and shows, in parts of the area that the new garment covers.
 
-    body: the garment without sleeves. inside: which of it is the inside of its back.
+    skin, ground: painted skin and background. below: all that is painted below the new hem.
     """
 
-    body: Layer
-    inside: Mask
-    sleeves: tuple[SleeveLayer, ...]
+    skin: float
+    ground: float
+    below: float
 
 
-def paint_top(scene: Scene, layers: TopLayers, target: TopTarget, *, seed: int) -> Easel:
+def paint_top(
+    scene: Scene, layers: TopLayers, target: TopTarget, *, seed: int
+) -> tuple[Easel, Bared]:
     """Everything that a top changes."""
     small = scene.half()
     beside = removal.beside_torso(small, removal.halved(target.half_widths))
@@ -117,7 +121,7 @@ def paint_top(scene: Scene, layers: TopLayers, target: TopTarget, *, seed: int) 
     easel.darken(_contact_shadow(scene, cover, old, head))
 
     light = resize(relief * shading.roundness(beside, small.down), scene.height, scene.width)
-    easel.lay(layers.body.colour * 0.72, back * (1 - _in_front_of_collar(scene, head)))
+    easel.lay(layers.body.colour * _INSIDE_LIGHT, back * (1 - _in_front_of_collar(scene, head)))
     if layers.sleeves:
         light = light * _sleeve_shadow(scene, sleeves)
     easel.lay(layers.body.colour * light[..., None], front)
@@ -129,7 +133,21 @@ def paint_top(scene: Scene, layers: TopLayers, target: TopTarget, *, seed: int) 
         easel.lay(sleeve.colour * lit[..., None], sleeve.cover, sleeve.box)
     _close_gaps(easel, gap, np.maximum(front, sleeves))
     easel.uncover(head)
-    return easel
+    return easel, _bared(scene, removed * (1 - cover), cover, target)
+
+
+def _bared(scene: Scene, shown: Mask, cover: Mask, target: TopTarget) -> Bared:
+    """shown: what was painted and is not covered."""
+    few = (slice(None, None, 4), slice(None, None, 4))
+    shown, person, down = shown[few], scene.parts.person[few], scene.down[few]
+    area = max(1.0, float(cover[few].sum()))
+    below = down > target.hem_down
+    on_body = person * (1 - below)
+    return Bared(
+        skin=float((shown * on_body).sum()) / area,
+        ground=float((shown * (1 - person)).sum()) / area,
+        below=float((shown * person * below).sum()) / area,
+    )
 
 
 def _sleeve_cover(scene: Scene, sleeves: tuple[SleeveLayer, ...]) -> Mask:

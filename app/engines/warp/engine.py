@@ -113,23 +113,24 @@ class Pipeline:
         show("parts", _coloured(scene))
         run.done("parsing")
 
-        easel = self._paint_top(scene, garment, run, seed=request.seed)
-        picture = _finish(easel, scene, canvas, result)
+        dressed = self._dress_top(scene, garment, run, seed=request.seed)
+        picture = _finish(dressed.easel, scene, canvas, result)
         run.done("composition")
 
         run.stage("quality")
-        codes = (*people.cautions(photo, body), *garment.cautions)
+        figure, noticed = quality.judge(dressed.noticed)
+        codes = dict.fromkeys((*people.cautions(photo, body), *garment.cautions, *noticed))
         run.done("quality")
         return TryOnResult(
             picture=picture,
             seed=request.seed,
-            quality=None,
+            quality=figure,
             timings_s=run.timings_s,
             warnings=tuple(quality.caution(code) for code in codes),
         )
 
     @staticmethod
-    def _paint_top(scene: Scene, garment: Garment, run: _Run, *, seed: int) -> composition.Easel:
+    def _dress_top(scene: Scene, garment: Garment, run: _Run, *, seed: int) -> _Dressed:
         outline = garment.outline
         if not isinstance(outline, TopOutline):
             raise EngineError(FailureCode.GARMENT_UNSUPPORTED, stage="targets")
@@ -138,21 +139,28 @@ class Pipeline:
         run.done("targets")
 
         run.stage("warping")
-        source = warping.prepare(garment, target.scale)
-        layer, inside = warping.warp_body(scene, source, outline, target)
-        sleeves = [
-            warping.warp_sleeve(scene, source, flat.sleeve, worn.sleeve, side)
-            for side in SIDES
-            for flat, worn in [(outline.side(side), target.side(side))]
-            if flat.sleeve is not None and worn.sleeve is not None
-        ]
-        layers = composition.TopLayers(
-            layer, inside, tuple(sleeve for sleeve in sleeves if sleeve is not None)
-        )
+        layers = warping.warp_top(scene, garment, target)
         run.done("warping")
 
         run.stage("composition")
-        return composition.paint_top(scene, layers, target, seed=seed)
+        easel, bared = composition.paint_top(scene, layers, target, seed=seed)
+        sleeves = [target.side(side).sleeve for side in SIDES]
+        noticed = quality.Noticed(
+            skin=bared.skin,
+            ground=bared.ground,
+            below=bared.below,
+            stretch=target.stretch,
+            cut=max((sleeve.cut for sleeve in sleeves if sleeve is not None), default=0.0),
+            sure=outline.sure,
+            trust=scene.parts.trust,
+        )
+        return _Dressed(easel, noticed)
+
+
+@dataclass(frozen=True)
+class _Dressed:
+    easel: composition.Easel
+    noticed: quality.Noticed
 
 
 def _finish(easel: composition.Easel, scene: Scene, canvas: Rgb, result: Rgb) -> Rgb:

@@ -1,14 +1,21 @@
-"""How good the picture is, and what the shopper should know about it."""
+"""How good the picture is, and what the shopper should know about it.
+
+No stage looks at the finished picture: each says what it had to guess, stretch or paint, and the
+figure is what is left of 1 after that. The weights were fitted to what a person saw on the sheet of
+all sample pairs (docs/engines.md).
+"""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from dataclasses import dataclass
 from types import MappingProxyType
 
 from app.engines import Caution
 
 MESSAGES = MappingProxyType(
     {
-        "sleeves_shortened": "The sleeves end sooner than on the garment.",
+        "sleeves_shortened": "The arms are not in the photo as far as the sleeves reach.",
         "stretched": "The garment was made longer or shorter to fit; its print may look different.",
         "old_hem_visible": "The old garment is longer than the new one: part of it is a guess.",
         "skin_painted": "The old garment hid skin that shows now; it is painted, not photographed.",
@@ -18,6 +25,58 @@ MESSAGES = MappingProxyType(
     }
 )
 """Every code that a stage may raise, and its sentence for the shopper."""
+
+_STRETCH_SEEN = 0.10
+_SKIN_SEEN, _GROUND_SEEN, _BELOW_SEEN = 0.05, 0.10, 0.02
+"""From where on something is worth a sentence: the stretch, and areas in parts of the garment's."""
+_UNSURE, _UNTRUSTED = 0.75, 0.5
+
+
+@dataclass(frozen=True)
+class Noticed:
+    """What the stages noticed.
+
+    skin, ground, below: as in `composition.Bared`. stretch: how much longer the garment was made.
+    cut: the part of the sleeves for which there was no arm. sure: 0–1, of the garment's points.
+    trust: 0–1, of the person's parts.
+    """
+
+    skin: float
+    ground: float
+    below: float
+    stretch: float
+    cut: float
+    sure: float
+    trust: float
+
+
+def judge(noticed: Noticed) -> tuple[float, tuple[str, ...]]:
+    """The figure, 0–1, and the codes of what the shopper should know."""
+    lost = (
+        0.9 * min(noticed.skin, 0.4)
+        + 0.5 * min(noticed.ground, 0.4)
+        + 1.5 * min(noticed.below, 0.2)
+        + 1.0 * abs(noticed.stretch - 1)
+        + 0.5 * noticed.cut
+        + 0.4 * (1 - noticed.sure)
+        + 0.4 * (1 - noticed.trust)
+    )
+    return round(max(0.0, 1 - lost), 2), tuple(_codes(noticed))
+
+
+def _codes(noticed: Noticed) -> Iterable[str]:
+    if noticed.cut > 0.1:
+        yield "sleeves_shortened"
+    if abs(noticed.stretch - 1) > _STRETCH_SEEN:
+        yield "stretched"
+    if noticed.below > _BELOW_SEEN:
+        yield "old_hem_visible"
+    if noticed.skin > _SKIN_SEEN:
+        yield "skin_painted"
+    if noticed.sure < _UNSURE:
+        yield "garment_unclear"
+    if noticed.trust < _UNTRUSTED:
+        yield "person_unclear"
 
 
 def caution(code: str) -> Caution:

@@ -30,6 +30,7 @@ _HOLE = 0.12
 """What is narrower is a hole in the old top, in shoulder widths."""
 _DRESS_BEGINS = 1.2
 """An old garment that ends below this is a dress: under a new top it stays, as a skirt."""
+_BELOW_CHIN = -0.30
 _GRAIN_LEAST, _GRAIN_MOST = 0.5, 3.0
 """Standard deviation of a camera's noise, levels."""
 
@@ -174,6 +175,9 @@ def painted_skin(small: Scene, old: Mask) -> Floats:
     parts = small.parts
     near = strayed(small.photo, parts.skin_tone) < _SKIN_NEAR
     seen = (parts.face + parts.arms > 0.97) & near & (old < 0.02)
+    # The face is lighter than what lies below it, and has lips: only where there is nothing else.
+    below = seen & (small.down > _BELOW_CHIN)
+    seen = below if below.sum() > 0.02 * small.body.shoulder_width**2 else seen
     return _spread(small.photo, seen, 3)
 
 

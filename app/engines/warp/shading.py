@@ -15,7 +15,7 @@ from app.engines.warp.values import Floats
 
 _FINE, _WIDE = 0.02, 0.60
 """Folds are wider than the one and narrower than the other, in shoulder widths."""
-_NARROW = 0.05
+_NARROW = 0.08
 _STRENGTH = 0.85
 _DARKEST, _LIGHTEST = 0.70, 1.14
 _TEXTURE_NONE = 28.0
@@ -73,7 +73,7 @@ def roundness(beside: Floats, down: Floats) -> Floats:
 def sleeve_light(along: Floats, aside: Floats) -> Floats:
     """(h, w): a cylinder's light across the sleeve, and the shadow of its seam."""
     cylinder = 1 - 0.24 * smoothstep(np.abs(aside - 0.42), 0.22, 0.60)
-    seam = 1 - 0.16 * np.exp(-((along / 0.05) ** 2)) * (aside > 0.12)
+    seam = 1 - 0.08 * np.exp(-((along / 0.05) ** 2)) * (aside > 0.12)
     return np.asarray(cylinder * seam, np.float32)
 
 

@@ -34,7 +34,7 @@ _PRIOR_HALF_WIDTHS = (0.49, 0.46, 0.45, 0.53, 0.55)
 people; where the photo says less than 0.78 or more than 1.35 of it, the photo is not believed."""
 _LEAST_HALF_WIDTH, _MOST_HALF_WIDTH = 0.78, 1.35
 
-_CLOSE_FIT, _LOOSE_FIT, _LOOSE_FIT_BELOW = 1.03, 1.20, 1.30
+_CLOSE_FIT, _LOOSE_FIT, _LOOSE_FIT_BELOW = 1.04, 1.20, 1.30
 """A garment is at least this much wider than the body it hides, and at most this much, above and
 below the waist: cloth that lies flat is 2/π of its way round the body, the rest falls into
 folds."""
@@ -49,6 +49,9 @@ _CHEST_HALF = 0.53
 _TIP_SLANT = 0.40
 """Outward for each step up, from the shoulder joint to where the shoulder seam ends."""
 _TIP_UNSEEN = 0.15
+
+_HIP_TURN = 0.5
+"""How much of the hips' own slant a hem takes; the rest of it is the pose's uncertainty."""
 
 _STRETCH_MOST, _SHRINK_MOST = 1.22, 0.85
 """A top may be lengthened to hide the old hem, and shortened so that it ends above the thighs; more
@@ -71,12 +74,13 @@ _INNER_SLACK = 0.25
 class SleeveTarget:
     """outer, inner: (n, 2) each, from the shoulder's tip and the armpit to the cuff.
 
-    reach: how much of the arm it covers, 0–1.
+    reach: how much of the arm it covers, 0–1. cut: how much of the sleeve is left over, 0–1.
     """
 
     outer: Points
     inner: Points
     reach: float
+    cut: float
 
 
 @dataclass(frozen=True)
@@ -132,7 +136,9 @@ def torso_half_widths(scene: Scene, side: Side) -> Floats:
     measured = 0.25 * unit_width + np.minimum(found, 0.55 * unit_width)
     prior = np.interp(TORSO_ROWS, _PRIOR_ROWS, _PRIOR_HALF_WIDTHS) * unit_width
     believed = np.clip(measured, prior * _LEAST_HALF_WIDTH, prior * _MOST_HALF_WIDTH)
-    return running_mean(believed.astype(np.float32))
+    # The widest of three rows: cloth hangs from what stands out, and hides what does not.
+    widest = np.max([np.roll(np.pad(believed, 1, "edge"), shift)[1:-1] for shift in (-1, 0, 1)], 0)
+    return running_mean(widest.astype(np.float32), 5)
 
 
 def _heights(
@@ -321,7 +327,7 @@ class _Fit:
         drop = (flat.side[:, 1] - flat.pit[1]) * self.scale * self.stretch
         down = pit_down + drop / body.torso_length
         hips = self.scene.joint(HIP, "right") - self.scene.joint(HIP, "left")
-        turn = np.clip(down, 0, 1)[:, None]
+        turn = np.clip(down, 0, 1)[:, None] * _HIP_TURN
         across = body.across * (1 - turn) + unit(hips) * turn
         across /= np.hypot(across[:, 0], across[:, 1])[:, None]
         centre = body.shoulders + (body.hips - body.shoulders) * down[:, None]
@@ -383,7 +389,8 @@ def place_sleeve(
     upper[0], lower[0] = tip, pit
     # At equal distances, as on the garment: cloth that gathers on one rail would slant the pattern.
     rails = [resample(_relax(rail), count) for rail in (upper, lower)]
-    return SleeveTarget(rails[0], rails[1], float(wanted / max(whole, 1)))
+    cut = 1 - wanted / max(flat.length * scale, 1)
+    return SleeveTarget(rails[0], rails[1], float(wanted / max(whole, 1)), max(0.0, float(cut)))
 
 
 def _arm_line(scene: Scene, side: Side, *, start: Point) -> Points:

@@ -13,6 +13,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from app.engines.warp.arms import fill
 from app.engines.warp.arrays import blur, resample, resize, smoothstep
 from app.engines.warp.scene import OUTWARD, Scene
 from app.engines.warp.targets import SleeveTarget, TopTarget
@@ -35,6 +36,8 @@ _STIFFNESS = 2e-3
 """How much the spline may miss its points, in squares of their spread: noise of the key points
 must not become ripples."""
 _ACROSS_SLEEVE = 5
+_UNDER_SLEEVE = 0.012
+"""How far the body goes on under the sleeves, in garment widths, so that nothing shows between."""
 _MARGIN = 12
 
 
@@ -75,6 +78,32 @@ class SleeveLayer:
     along: Floats
     aside: Floats
     side: Side
+
+
+@dataclass(frozen=True)
+class TopLayers:
+    """A top on the body, not yet lit.
+
+    body: the garment without sleeves. inside: which of it is the inside of its back.
+    """
+
+    body: Layer
+    inside: Mask
+    sleeves: tuple[SleeveLayer, ...]
+
+
+def warp_top(scene: Scene, garment: Garment, target: TopTarget) -> TopLayers:
+    """All layers of a top or one-piece."""
+    outline = garment.outline
+    assert isinstance(outline, TopOutline)
+    source = prepare(garment, target.scale)
+    body, inside = warp_body(scene, source, outline, target)
+    sleeves = []
+    for side in SIDES:
+        flat, worn = outline.side(side).sleeve, target.side(side).sleeve
+        if flat is not None and worn is not None:
+            sleeves.append(warp_sleeve(scene, source, flat, worn, side))
+    return TopLayers(body, inside, tuple(layer for layer in sleeves if layer is not None))
 
 
 class Spline:
@@ -150,12 +179,6 @@ def prepare(garment: Garment, scale: float) -> Source:
     )
 
 
-def _fill(size: tuple[int, int], polygon: Points) -> Mask:
-    mask = np.zeros(size, np.uint8)
-    cv2.fillPoly(mask, [np.round(polygon * 16).astype(np.int32)], 255, cv2.LINE_AA, 4)
-    return np.asarray(mask / np.float32(255), np.float32)
-
-
 def _body_mask(outline: TopOutline, factor: float, size: tuple[int, int]) -> Mask:
     """All but the sleeves: cut along the seams from shoulder tips to armpits."""
     height, width = size
@@ -168,14 +191,14 @@ def _body_mask(outline: TopOutline, factor: float, size: tuple[int, int]) -> Mas
         up = np.array([0, -height], np.float32)
         chain = [
             flat.neck * factor + up * 0.3,
-            flat.tip * factor + out * 0.002 + up * 0.1,
-            flat.tip * factor + out * 0.002,
-            flat.pit * factor + out * 0.004,
+            flat.tip * factor + out * _UNDER_SLEEVE + up * 0.1,
+            flat.tip * factor + out * _UNDER_SLEEVE,
+            flat.pit * factor + out * _UNDER_SLEEVE,
             *(flat.side[1:] * factor + out * 0.03),
             flat.hem * factor + out * 0.05 - up * 0.1,
         ]
         points.extend(chain if side == "left" else reversed(chain))
-    return blur(_fill(size, np.asarray(points, np.float32)), 0.006 * width)
+    return blur(fill(size, np.asarray(points, np.float32)), 1.0)
 
 
 def _inside_mask(outline: TopOutline, factor: float, size: tuple[int, int]) -> Mask:
@@ -184,7 +207,7 @@ def _inside_mask(outline: TopOutline, factor: float, size: tuple[int, int]) -> M
     line = outline.neckline * factor
     up = np.array([0, -0.3 * size[0]], np.float32)
     polygon = np.concatenate([line, (line[-1] + up)[None], (line[0] + up)[None]])
-    return blur(_fill(size, np.asarray(polygon, np.float32)), 0.8)
+    return blur(fill(size, np.asarray(polygon, np.float32)), 0.8)
 
 
 # --- the torso ------------------------------------------------------------------------------
@@ -248,7 +271,7 @@ def warp_sleeve(
         left, top, height, width
     )
     polygon = np.concatenate([_dense(target.outer), _dense(target.inner)[::-1]])
-    cover = blur(_fill((height, width), polygon - np.array([left, top], np.float32)), 0.7)
+    cover = blur(fill((height, width), polygon - np.array([left, top], np.float32)), 0.7)
     # The sides are the rails'; the cuff ends where the garment does.
     cuff = smoothstep(field[..., 2], 0.75, 0.85)
     cover *= 1 - cuff * (1 - _look_up(source.alpha, field, replicate=False))
