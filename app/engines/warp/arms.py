@@ -186,7 +186,7 @@ def painted_arm(scene: Scene, arm: Arm) -> Mask | None:
 
 
 def _under_sleeve(scene: Scene, arm: Arm, edge: Floats) -> Floats:
-    """(n,): half the arm's width on one side: as its bare part tells, or as usual, in the sleeve."""
+    """(n,): from the bone to one edge: as the bare part tells, or as usual; in the sleeve."""
     share = np.linspace(0, 1, len(edge), dtype=np.float32)
     usual = half_widths(scene, share)
     begin = int(arm.bare_from * (len(edge) - 1)) + 2

@@ -149,7 +149,12 @@ def grid(height: int, width: int) -> tuple[Floats, Floats]:
 def capsules(points: Points, radii: Floats, height: int, width: int) -> Floats:
     """(h, w): the distance from a chain of tapering limbs, 1 on their surface, 0 on the bones."""
     x, y = grid(height, width)
-    nearest = np.full((height, width), 9, np.float32)
+    return from_limbs(points, radii, x, y)
+
+
+def from_limbs(points: Points, radii: Floats, x: Floats, y: Floats) -> Floats:
+    """The same at any points; x and y broadcast."""
+    nearest = np.full(np.broadcast_shapes(x.shape, y.shape), 9, np.float32)
     for a, b, at_a, at_b in zip(points, points[1:], radii, radii[1:], strict=False):
         bone = b - a
         length = max(1e-3, float(bone @ bone))

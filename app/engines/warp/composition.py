@@ -37,8 +37,10 @@ class Easel:
 
     def lay(self, colour: Floats, cover: Mask, box: tuple[slice, slice] = np.s_[:, :]) -> None:
         """Cover all that is there with a colour, 0–255."""
-        paint, below = self.paint[box], self.cover[box]
-        paint += (colour - paint) * cover[..., None]
+        within = _bounds(cover)
+        paint, below = self.paint[box][within], self.cover[box][within]
+        cover = cover[within]
+        paint += (colour[within] - paint) * cover[..., None]
         below += (1 - below) * cover
 
     def darken(self, light: Floats) -> None:
@@ -59,10 +61,10 @@ class Easel:
         height, width = self.cover.shape
         crop = result[top : top + height, left : left + width]
         touched = (self.cover > _INVISIBLE) | (self.dim < 1 - _INVISIBLE)
-        photo = crop[touched].astype(np.float32)
-        kept = self.dim[touched] * (1 - self.cover[touched])
-        mixed = photo * kept[:, None] + self.paint[touched]
-        crop[touched] = np.clip(mixed + 0.5, 0, 255).astype(np.uint8)
+        mixed = crop.astype(np.float32)
+        mixed *= (self.dim * (1 - self.cover))[..., None]
+        mixed += self.paint
+        cv2.copyTo(cv2.convertScaleAbs(mixed), touched.astype(np.uint8), crop)
         return result
 
     def enlarged(self, scale: float, left: int, top: int) -> tuple[Easel, int, int]:
@@ -81,6 +83,14 @@ class Easel:
             resize(part, *size) for part in (self.paint, self.cover, self.dim)
         )
         return large, x, y
+
+
+def _bounds(mask: Mask) -> tuple[slice, slice]:
+    """The rows and columns outside of which there is nothing."""
+    rows, columns = np.flatnonzero(mask.max(1)), np.flatnonzero(mask.max(0))
+    if not len(rows):
+        return slice(0, 0), slice(0, 0)
+    return slice(rows[0], rows[-1] + 1), slice(columns[0], columns[-1] + 1)
 
 
 @dataclass(frozen=True)
@@ -115,7 +125,7 @@ def paint_top(
     relief = shading.old_relief(small)
     grounds = removal.bare_grounds(small, resize(old, *beside.shape), target, relief)
     base = removal.erase(scene, grounds, seed)
-    limbs = limbs_in_front(scene, target)
+    limbs = limbs_in_front(scene, small, target)
     removed = old * (1 - limbs.seen) * (1 - head)
     easel.lay(base, removed)
     easel.darken(_contact_shadow(scene, cover, old, head))
@@ -165,16 +175,18 @@ class Limbs:
     painted: Mask
 
 
-def limbs_in_front(scene: Scene, target: TopTarget) -> Limbs:
-    """Forearms and hands, which lie in front of the torso; upper arms only beside it."""
-    near = np.full((scene.height, scene.width), 9, np.float32)
-    for side in SIDES:
-        np.minimum(near, capsules(*scene.forearm(side), scene.height, scene.width), out=near)
+def limbs_in_front(scene: Scene, small: Scene, target: TopTarget) -> Limbs:
+    """Forearms and hands, which lie in front of the torso; upper arms only beside it.
+
+    small: the scene at half size.
+    """
+    near = np.minimum(*(capsules(*small.forearm(side), *small.down.shape) for side in SIDES))
     fore = 1 - smoothstep(near, 0.95, 1.12)
-    beside = removal.beside_torso(scene, target.half_widths)
-    hanging = smoothstep(scene.down, 0.33, 0.45) * smoothstep(beside, 0.75, 0.95)
-    reach = np.clip(fore * (scene.down > 0.05) + (1 - fore) * hanging, 0, 1)
-    seen, painted = scene.parts.arms, np.zeros_like(near)
+    beside = removal.beside_torso(small, removal.halved(target.half_widths))
+    hanging = smoothstep(small.down, 0.33, 0.45) * smoothstep(beside, 0.75, 0.95)
+    reach = np.clip(fore * (small.down > 0.05) + (1 - fore) * hanging, 0, 1).astype(np.float32)
+    reach = resize(reach, scene.height, scene.width)
+    seen, painted = scene.parts.arms, np.zeros_like(reach)
     for arm in target.arms.values():
         sleeve, under = old_sleeve(scene, arm), painted_arm(scene, arm)
         if sleeve is not None and under is not None:

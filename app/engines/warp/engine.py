@@ -85,7 +85,6 @@ class Pipeline:
         on_picture: is shown what a stage has made, by the stage's name, as a picture to look at.
         Raises EngineError with the reason why not.
         """
-        show = on_picture or _ignore
         effort = EFFORTS[request.mode]
         cv2.setRNGSeed(request.seed & 0x7FFFFFFF)
         run = _Run(context)
@@ -104,13 +103,15 @@ class Pipeline:
             side=effort.garment,
         )
         people.check_hips(photo, body, garment.category)
-        show("garment", _on_grey(garment))
+        if on_picture:
+            on_picture("garment", _on_grey(garment))
         run.done("garment")
 
         run.stage("parsing")
         parts = parse(self._networks, photo, pose, body)
         scene = see(canvas, pose=pose, body=body, parts=parts, category=garment.category)
-        show("parts", _coloured(scene))
+        if on_picture:
+            on_picture("parts", _coloured(scene))
         run.done("parsing")
 
         dressed = self._dress_top(scene, garment, run, seed=request.seed)
@@ -170,10 +171,6 @@ def _finish(easel: composition.Easel, scene: Scene, canvas: Rgb, result: Rgb) ->
     scale = result.shape[0] / canvas.shape[0]
     large, left, top = easel.enlarged(scale, scene.left, scene.top)
     return large.finish(result, left, top)
-
-
-def _ignore(_name: str, _picture: Rgb) -> None:
-    pass
 
 
 # --- pictures to look at --------------------------------------------------------------------

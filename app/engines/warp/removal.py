@@ -31,6 +31,8 @@ _HOLE = 0.12
 _DRESS_BEGINS = 1.2
 """An old garment that ends below this is a dress: under a new top it stays, as a skirt."""
 _BELOW_CHIN = -0.30
+_TILE = 256
+"""Of noise, pixels: it repeats, which nobody sees."""
 _GRAIN_LEAST, _GRAIN_MOST = 0.5, 3.0
 """Standard deviation of a camera's noise, levels."""
 
@@ -164,7 +166,9 @@ def _grain(scene: Scene, seed: int) -> Mask:
     strength = 1.0
     if rough.size > 200:  # edges of lips and fingers must not count as grain
         strength = float(np.clip(np.percentile(np.abs(rough), 60), _GRAIN_LEAST, _GRAIN_MOST))
-    noise = np.random.default_rng(seed).standard_normal((scene.height, scene.width), np.float32)
+    tile = np.random.default_rng(seed).standard_normal((_TILE, _TILE), np.float32)
+    times = (-(-scene.height // _TILE), -(-scene.width // _TILE))
+    noise = np.tile(tile, times)[: scene.height, : scene.width]
     mottles = blur(noise, 0.02 * scene.body.shoulder_width + 1)
     mottles *= 0.8 / max(1e-3, float(mottles.std()))
     return np.asarray(blur(noise, 0.7) * (2.3 * strength) + mottles, np.float32)

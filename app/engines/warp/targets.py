@@ -9,11 +9,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import cv2
 import numpy as np
 
 from app.engines import Category
 from app.engines.warp.arms import Arm, edges, exits, normals, rounded, running_mean, see_arm
-from app.engines.warp.arrays import along, capsules, resample, smoothstep, unit
+from app.engines.warp.arrays import along, from_limbs, resample, smoothstep, unit
 from app.engines.warp.scene import ELBOW, HIP, OUTWARD, SHOULDER, WRIST, Scene
 from app.engines.warp.values import (
     SIDES,
@@ -124,16 +125,17 @@ class TopTarget:
 def torso_half_widths(scene: Scene, side: Side) -> Floats:
     """(rows,): from the spine to the flank, arms left out, pixels."""
     body, unit_width = scene.body, scene.body.shoulder_width
-    bones, radii = scene.arm(side)
-    near_arm = capsules(bones, radii, scene.height, scene.width) < 0.8
-    beside = np.abs(scene.aside) > 0.42 * unit_width
-    torso = (scene.parts.person > 0.5) & (scene.parts.arms < 0.5) & ~(near_arm & beside)
     spine = body.shoulders + (body.hips - body.shoulders) * TORSO_ROWS[:, None]
-    outward = body.across * OUTWARD[side]
-    starts = np.asarray(spine + outward * 0.25 * unit_width, np.float32)
-    directions = np.repeat(outward[None], len(starts), 0)
-    found = exits(torso.astype(np.float32), starts, directions, 0.55 * unit_width)
-    measured = 0.25 * unit_width + np.minimum(found, 0.55 * unit_width)
+    aside = np.arange(0.25 * unit_width, 0.80 * unit_width, dtype=np.float32)
+    at = spine[:, None] + (body.across * OUTWARD[side]) * aside[:, None]
+    x, y = (np.ascontiguousarray(at[..., i], np.float32) for i in (0, 1))
+    person, arms = (
+        cv2.remap(mask, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+        for mask in (scene.parts.person, scene.parts.arms)
+    )
+    near_arm = (from_limbs(*scene.arm(side), x, y) < 0.8) & (aside > 0.42 * unit_width)
+    outside = (np.asarray(person) < 0.5) | (np.asarray(arms) > 0.5) | near_arm
+    measured = np.where(outside.any(1), aside[outside.argmax(1)], aside[-1])
     prior = np.interp(TORSO_ROWS, _PRIOR_ROWS, _PRIOR_HALF_WIDTHS) * unit_width
     believed = np.clip(measured, prior * _LEAST_HALF_WIDTH, prior * _MOST_HALF_WIDTH)
     # The widest of three rows: cloth hangs from what stands out, and hides what does not.

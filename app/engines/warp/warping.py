@@ -35,7 +35,8 @@ _GRID = 8
 _STIFFNESS = 2e-3
 """How much the spline may miss its points, in squares of their spread: noise of the key points
 must not become ripples."""
-_ACROSS_SLEEVE = 5
+_ALONG_SLEEVE, _ACROSS_SLEEVE = 20, 3
+"""Points of a sleeve's mesh, at most: with more, solving for the spline takes longest of all."""
 _UNDER_SLEEVE = 0.012
 """How far the body goes on under the sleeves, in garment widths, so that nothing shows between."""
 _MARGIN = 12
@@ -122,7 +123,10 @@ class Spline:
         system[:count, count:] = self._affine(self._knots)
         system[count:, :count] = system[:count, count:].T
         right = np.concatenate([values, np.zeros((3, values.shape[1]))])
-        self._weights = np.linalg.lstsq(system, right, rcond=None)[0]
+        try:
+            self._weights = np.linalg.solve(system, right)
+        except np.linalg.LinAlgError:  # points on one line, as a limb seen from its end
+            self._weights = np.linalg.lstsq(system, right, rcond=None)[0]
 
     def __call__(self, points: Points) -> Floats:
         """(n, values): the spline at (n, 2) points."""
@@ -256,9 +260,10 @@ def warp_sleeve(
     scene: Scene, source: Source, flat: SleeveOutline, target: SleeveTarget, side: Side
 ) -> SleeveLayer | None:
     """One sleeve along the arm; None where it lies outside the scene."""
-    count = len(target.outer)
+    count = min(len(target.outer), _ALONG_SLEEVE)
     across = np.linspace(0, 1, _ACROSS_SLEEVE, dtype=np.float32)[None, :, None]
-    mesh = target.outer[:, None] * (1 - across) + target.inner[:, None] * across
+    worn = [resample(rail, count) for rail in (target.outer, target.inner)]
+    mesh = worn[0][:, None] * (1 - across) + worn[1][:, None] * across
     outer, inner = (resample(rail, count) * source.scale for rail in (flat.outer, flat.inner))
     flat_mesh = outer[:, None] * (1 - across) + inner[:, None] * across
     lengthwise = np.repeat(np.linspace(0, 1, count), _ACROSS_SLEEVE)
