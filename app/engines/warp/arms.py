@@ -36,7 +36,9 @@ _SLEEVE_MARGIN_INSIDE = 0.07
 there is nothing but the rest of the same garment."""
 _SKIN_SPREAD = np.array([42.0, 9.0, 11.0], np.float32)
 """How far skin strays from its median, in Lab: lightness loosely, colour closely."""
-_SKIN_NEAR = 2.8
+_HUE_ONLY = np.array([1e3, 9.0, 11.0], np.float32)
+_SKIN_HUE = 1.7
+"""Grey cloth is as light as skin, but 2 away in its colour alone."""
 _ALWAYS_BARE = 0.12
 """Whoever is bare from here on wears no sleeves: above it lie the shoulder and its straps."""
 
@@ -118,10 +120,9 @@ def _bare_from(scene: Scene, line: Points, normal: Points, outer: Floats, inner:
     at = line[:, None] + normal[:, None] * offset[..., None]
     x, y = (np.ascontiguousarray(at[..., i], np.float32) for i in (0, 1))
     labelled = cv2.remap(scene.parts.arms, x, y, cv2.INTER_LINEAR)
-    colour = cv2.remap(scene.photo, x, y, cv2.INTER_LINEAR)
-    skin = (
-        labelled * (strayed(np.asarray(colour, np.float32), scene.parts.skin_tone) < _SKIN_NEAR)
-    ).mean(1)
+    colour = np.asarray(cv2.remap(scene.photo, x, y, cv2.INTER_LINEAR), np.float32)
+    hue = skin_distance(colour, scene.parts.skin_tone, _HUE_ONLY)
+    skin = (labelled * (hue < _SKIN_HUE)).mean(1)
     within = (x >= 0) & (x < scene.width) & (y >= 0) & (y < scene.height)
     weight = within.mean(1)
     if weight.sum() < 3:
@@ -132,7 +133,7 @@ def _bare_from(scene: Scene, line: Points, normal: Points, outer: Floats, inner:
     return 0.0 if split < _ALWAYS_BARE else split
 
 
-def strayed(picture: Floats, skin_tone: Floats) -> Floats:
+def skin_distance(picture: Floats, skin_tone: Floats, spread: Floats = _SKIN_SPREAD) -> Floats:
     """(h, w): how far each pixel is from the skin's colour, in its usual spreads.
 
     picture: (h, w, 3), 0–255. skin_tone: as in `Parts`.
@@ -140,7 +141,7 @@ def strayed(picture: Floats, skin_tone: Floats) -> Floats:
     lab = cv2.cvtColor(picture * np.float32(1 / 255), cv2.COLOR_RGB2LAB)
     lab *= np.array([2.55, 1, 1], np.float32)
     lab += np.array([0, 128, 128], np.float32)
-    away = (lab - skin_tone) / _SKIN_SPREAD
+    away = (lab - skin_tone) / spread
     return np.asarray(np.sqrt((away**2).sum(2)), np.float32)
 
 

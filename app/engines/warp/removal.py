@@ -13,14 +13,14 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from app.engines.warp.arms import Arm, bare_core, old_sleeve, painted_arm, strayed
+from app.engines.warp.arms import Arm, bare_core, old_sleeve, painted_arm, skin_distance
 from app.engines.warp.arrays import blur, disc, push_pull, resize, smoothstep
 from app.engines.warp.scene import Scene
 from app.engines.warp.targets import TORSO_ROWS, TopTarget
 from app.engines.warp.values import SIDES, Floats, Mask, Side
 
 _SKIN_NEAR = 2.4
-"""Of what is painted on: in the skin's usual spreads, as `arms.strayed` measures."""
+"""Of what is painted on: in the skin's usual spreads, as `arms.skin_distance` measures."""
 _ARM_SHADE = 0.20
 """How much darker a painted arm is at its edges than in its middle."""
 _WAIST_LOWEST, _WAIST_HIGHEST = 0.80, 0.60
@@ -177,7 +177,7 @@ def _grain(scene: Scene, seed: int) -> Mask:
 def painted_skin(small: Scene, old: Mask) -> Floats:
     """The skin that is seen, carried on smoothly over all that is not."""
     parts = small.parts
-    near = strayed(small.photo, parts.skin_tone) < _SKIN_NEAR
+    near = skin_distance(small.photo, parts.skin_tone) < _SKIN_NEAR
     seen = (parts.face + parts.arms > 0.97) & near & (old < 0.02)
     # The face is lighter than what lies below it, and has lips: only where there is nothing else.
     below = seen & (small.down > _BELOW_CHIN)

@@ -35,6 +35,8 @@ _PRIOR_HALF_WIDTHS = (0.49, 0.46, 0.45, 0.53, 0.55)
 people; where the photo says less than 0.78 or more than 1.35 of it, the photo is not believed."""
 _LEAST_HALF_WIDTH, _MOST_HALF_WIDTH = 0.78, 1.35
 
+_SLEEVED = 0.45
+"""From where on an old sleeve hides so much of an arm that it may be taken for the torso."""
 _CLOSE_FIT, _LOOSE_FIT, _LOOSE_FIT_BELOW = 1.04, 1.20, 1.30
 """A garment is at least this much wider than the body it hides, and at most this much, above and
 below the waist: cloth that lies flat is 2/π of its way round the body, the rest falls into
@@ -122,8 +124,11 @@ class TopTarget:
 # --- the body -------------------------------------------------------------------------------
 
 
-def torso_half_widths(scene: Scene, side: Side) -> Floats:
-    """(rows,): from the spine to the flank, arms left out, pixels."""
+def torso_half_widths(scene: Scene, side: Side, arm: Arm) -> Floats:
+    """(rows,): from the spine to the flank, arms left out, pixels.
+
+    A sleeve looks like the rest of its garment: there the pose tells where the arm is.
+    """
     body, unit_width = scene.body, scene.body.shoulder_width
     spine = body.shoulders + (body.hips - body.shoulders) * TORSO_ROWS[:, None]
     aside = np.arange(0.25 * unit_width, 0.80 * unit_width, dtype=np.float32)
@@ -133,8 +138,9 @@ def torso_half_widths(scene: Scene, side: Side) -> Floats:
         cv2.remap(mask, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
         for mask in (scene.parts.person, scene.parts.arms)
     )
-    near_arm = (from_limbs(*scene.arm(side), x, y) < 0.8) & (aside > 0.42 * unit_width)
-    outside = (np.asarray(person) < 0.5) | (np.asarray(arms) > 0.5) | near_arm
+    outside = (np.asarray(person) < 0.5) | (np.asarray(arms) > 0.5)
+    if arm.bare_from > _SLEEVED:
+        outside |= (from_limbs(*scene.arm(side), x, y) < 0.8) & (aside > 0.42 * unit_width)
     measured = np.where(outside.any(1), aside[outside.argmax(1)], aside[-1])
     prior = np.interp(TORSO_ROWS, _PRIOR_ROWS, _PRIOR_HALF_WIDTHS) * unit_width
     believed = np.clip(measured, prior * _LEAST_HALF_WIDTH, prior * _MOST_HALF_WIDTH)
@@ -185,7 +191,10 @@ def place_top(scene: Scene, garment: Garment) -> TopTarget:
     assert isinstance(outline, TopOutline)
     tips = {side: shoulder_tip(scene, side) for side in SIDES}
     scale = _scale(scene, outline, tips)
-    half_widths: dict[Side, Floats] = {side: torso_half_widths(scene, side) for side in SIDES}
+    arms: dict[Side, Arm] = {side: see_arm(scene, side) for side in SIDES}
+    half_widths: dict[Side, Floats] = {
+        side: torso_half_widths(scene, side, arms[side]) for side in SIDES
+    }
     stretch, hem_down, old_hem_down = _stretch(scene, outline, scale, garment.category)
     fit = _Fit(scene, outline, garment.category, scale, stretch, half_widths)
     left = fit.side(outline.left, "left", tips["left"])
@@ -199,7 +208,7 @@ def place_top(scene: Scene, garment: Garment) -> TopTarget:
         hem_down=hem_down,
         old_hem_down=old_hem_down,
         half_widths=half_widths,
-        arms={side: see_arm(scene, side) for side in SIDES},
+        arms=arms,
     )
 
 
