@@ -160,8 +160,11 @@ def old_sleeve(scene: Scene, arm: Arm) -> Mask | None:
 
 def bare_core(scene: Scene, arm: Arm) -> Mask:
     """The middle of where the arm's own skin shows, from the end of the old sleeve to the wrist."""
+    begin, end = arm.bare_from + 0.03, 0.95
+    if begin >= end:
+        return np.zeros((scene.height, scene.width), np.float32)
     core = np.float32(_CORE)
-    polygon = arm.outline(arm.bare_from + 0.03, 0.95, arm.outer * core, arm.inner * core)
+    polygon = arm.outline(begin, end, arm.outer * core, arm.inner * core)
     return fill((scene.height, scene.width), polygon)
 
 
