@@ -147,6 +147,15 @@ class Acts:
         return "a picture"
 
 
+class Echo(Acts):
+    """Says what it was asked for."""
+
+    def run(self, request: TryOnRequest, context: RunContext) -> TryOnResult:
+        asked = (request.category, request.garment_photo_type, request.mode)
+        cautions = tuple(Caution("asked", str(one)) for one in asked)
+        return TryOnResult(request.person, seed=request.seed, warnings=cautions)
+
+
 class NotInstalled(Acts):
     def load(self) -> None:
         raise EngineUnavailable("the weights are missing; run scripts/fetch_weights.py")

@@ -272,8 +272,8 @@ class Worker:
         return Job(
             person=person,
             garment=garment,
-            category=options["category"],
-            garment_photo_type=options["garment_photo_type"],
+            category=_left_open(row, "category"),
+            garment_photo_type=_left_open(row, "garment_photo_type"),
             mode=options["mode"],
             seed=options["seed"],
             output_format=cast("OutputFormat", options["output_format"]),
@@ -438,6 +438,15 @@ def _close(processes: Processes) -> None:
     """From any thread; what runs or loads ends at once."""
     for process in processes.values():
         process.close()
+
+
+def _left_open(row: TryOnSession, option: str) -> str:
+    """What the client asked for; where that is `auto`, what the catalogue knows of its garment."""
+    asked = str(row.options[option])
+    known = catalogue.garment(row.options["garment_id"] or "")
+    if asked != "auto" or row.garment_image_url is not None or known is None:
+        return asked
+    return str(getattr(known, option))
 
 
 def _waited_s(row: TryOnSession) -> float | None:

@@ -162,3 +162,17 @@ def test_what_is_erased_while_its_output_is_written_leaves_no_file(
 
     assert files_in(uploads) == []
     assert shopper.get(session_id).status_code == 404
+
+
+def test_the_catalogue_knows_what_its_garments_are_and_the_client_may_know_better(
+    make_client: MakeClient,
+) -> None:
+    name = "tests.engines_for_tests:Echo"
+    shopper = Shopper(make_client(worker_concurrency=1, engine=name, engines=(name,)))
+
+    def asked(**fields: object) -> list[str]:
+        session = shopper.wait(shopper.submit(**fields), "completed")
+        return [one["message"] for one in session["warnings"]]
+
+    assert asked(garment_id="chinos", mode="fast") == ["bottoms", "flat-lay", "fast"]
+    assert asked(garment_id="chinos", category="tops") == ["tops", "flat-lay", "balanced"]
