@@ -27,6 +27,10 @@ from app.services.storage import LocalStorage
 
 SECRET = "a secret that only the tests know"
 
+# NumPy's linear algebra, which nobody here uses, otherwise starts a thread a core that spins for
+# 30 ms of CPU, in each of a hundred engine processes.
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+
 
 @pytest.fixture(scope="session")
 def cluster() -> Iterator[EmbeddedPostgres]:
@@ -263,6 +267,13 @@ def _fingerprint(connection: psycopg2.extensions.connection) -> list[tuple[objec
     with connection.cursor() as cursor:
         cursor.execute(_FINGERPRINT)
         return cursor.fetchall()
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """Generated requests are generated as their module is imported: 3 s of CPU in each process."""
+    if collection_path.name == "test_schemathesis.py" and config.option.markexpr == "not slow":
+        return True
+    return None
 
 
 NOT_APPLICABLE = "does not apply: "
