@@ -235,7 +235,7 @@ class Databases:
 def _connect(url: str) -> psycopg2.extensions.connection:
     parts = make_url(url)
     options: dict[str, Any] = {**parts.translate_connect_args(username="user"), **parts.query}
-    connection = psycopg2.connect(**options)
+    connection: psycopg2.extensions.connection = psycopg2.connect(**options)
     connection.autocommit = True
     return connection
 
@@ -267,6 +267,21 @@ def _fingerprint(connection: psycopg2.extensions.connection) -> list[tuple[objec
     with connection.cursor() as cursor:
         cursor.execute(_FINGERPRINT)
         return cursor.fetchall()
+
+
+def pytest_xdist_auto_num_workers() -> int | None:
+    """One more than there are cores, because many tests wait: for a timer, a deadline, an end."""
+    if "PYTEST_XDIST_AUTO_NUM_WORKERS" in os.environ:
+        return None
+    return min(8, 1 + (os.cpu_count() or 1))
+
+
+_LONG = ("flows/", "unit/test_postgres.py", "unit/test_engine_process.py")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The files that take longest first, so that no core is left with one of them at the end."""
+    items.sort(key=lambda item: not item.nodeid.removeprefix("tests/").startswith(_LONG))
 
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
