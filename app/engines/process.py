@@ -43,6 +43,9 @@ LOAD_TIMEOUT_S = 300.0
 # Settings, and libpq's, of which an engine has no need, nor what it imports or starts.
 _SECRETS = frozenset({"SECRET_KEY", "DATABASE_URL", "METRICS_TOKEN", "PGPASSWORD"})
 
+# Linux, if it was built with CONFIG_PROC_CHILDREN, as distributions are.
+_KERNEL_LISTS_CHILDREN = Path("/proc/thread-self/children").exists()
+
 _ROOT = Path(__file__).resolve().parents[2]
 
 
@@ -282,8 +285,10 @@ class _Child:
 
     def memory_bytes(self) -> int:
         """Resident size of the process and its descendants; shared pages count in each."""
-        if time.monotonic() > self._family_seen_at + 10 * POLL_S:  # looks through all processes
-            self._look_at_family()
+        if time.monotonic() > self._family_seen_at + 10 * POLL_S:  # may look through all processes
+            self._family_seen_at = time.monotonic()
+            with suppress(psutil.Error):
+                self._family = _descendants(self._root)
         total = 0
         for process in (self._root, *self._family):
             with suppress(psutil.Error):
@@ -317,13 +322,14 @@ class _Child:
     def _kill(self) -> None:
         """Once only, and soon after the process ended: its number may be given to another."""
         family = set(self._family)  # orphans are no one's children, so those we have seen count too
-        self._look_at_family()
+        with suppress(psutil.Error):
+            family.update(self._root.children(recursive=True))
         if sys.platform == "win32":
             self._process.kill()
         else:
             with suppress(ProcessLookupError):
                 os.killpg(self._process.pid, signal.SIGKILL)
-        for process in family.union(self._family):  # who left the group
+        for process in family:  # who left the group
             with suppress(psutil.Error):
                 process.kill()
         with suppress(subprocess.TimeoutExpired):  # a driver's call may hold it for a while
@@ -337,11 +343,6 @@ class _Child:
                     shutil.rmtree(entry, ignore_errors=True)
                 else:
                     entry.unlink(missing_ok=True)
-
-    def _look_at_family(self) -> None:
-        self._family_seen_at = time.monotonic()
-        with suppress(psutil.Error):
-            self._family = self._root.children(recursive=True)
 
     def _read(self) -> None:
         with cast("BinaryIO", self._process.stdout) as pipe:
@@ -366,6 +367,34 @@ class _Child:
             while (packed := self._to_say.get()) is not None:
                 say.write(pipe, packed)
                 del packed  # a waiting thread holds no picture
+
+
+def _descendants(root: psutil.Process) -> list[psutil.Process]:
+    """What a process has started, and what those have. Raises NoSuchProcess when it has gone.
+
+    On Linux from the lists that the kernel keeps, where it was built to: 0.2 ms of CPU instead of
+    12 beside 500 processes (2026-11). A list may leave one out while another ends
+    (proc_pid_task(5)), which does for a look that is repeated.
+    """
+    if not root.is_running():
+        raise psutil.NoSuchProcess(root.pid)
+    if not _KERNEL_LISTS_CHILDREN:
+        return root.children(recursive=True)
+    family = [root]
+    for parent in family:  # grows on the way
+        if parent.is_running():  # and its number is not another's
+            family += _listed_children(parent.pid)
+    return family[1:]
+
+
+def _listed_children(pid: int) -> Iterator[psutil.Process]:
+    """What one process has started and still runs; whoever ends meanwhile is passed over."""
+    with suppress(OSError):
+        for thread in os.listdir(f"/proc/{pid}/task"):  # noqa: PTH208 - names are enough
+            with suppress(OSError):
+                for child in Path(f"/proc/{pid}/task/{thread}/children").read_text().split():
+                    with suppress(psutil.Error):
+                        yield psutil.Process(int(child))
 
 
 def _spawn() -> subprocess.Popen[bytes]:

@@ -215,7 +215,8 @@ class Serve(Protocol):
 
 def environment(tmp_path: Path, **settings: object) -> dict[str, str]:
     """Of a quick, predictable installation; a setting of None is left out."""
-    kept = {name: os.environ[name] for name in ("PATH", "HOME", "TMPDIR") if name in os.environ}
+    names = ("PATH", "HOME", "TMPDIR", "OPENBLAS_NUM_THREADS")
+    kept = {name: os.environ[name] for name in names if name in os.environ}
     values = {
         "data_dir": tmp_path / "data",
         "storage": tmp_path / "uploads",

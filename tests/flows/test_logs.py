@@ -16,8 +16,6 @@ from tests import pictures
 from tests.conftest import SECRET
 from tests.flows.conftest import LOSE_LEASES, URL, Serve, Server, Shopper, Sql, wait_for
 
-pytestmark = pytest.mark.slow
-
 TOKEN = "MARKER-of-a-token"
 ADDRESS = "203.0.113.77"
 PHOTO = pictures.with_exif(pictures.photo(), note="MARKER-in-exif")

@@ -29,8 +29,6 @@ from tests.flows.conftest import (
     wait_for,
 )
 
-pytestmark = pytest.mark.slow
-
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
@@ -44,6 +42,7 @@ def postgres(data: Path) -> Iterator[EmbeddedPostgres]:
         yield running
 
 
+@pytest.mark.slow
 def test_a_database_that_goes_away_is_waited_for_and_nothing_is_lost(
     serve: Serve, postgres: EmbeddedPostgres, uploads: Path
 ) -> None:
@@ -133,6 +132,7 @@ def test_a_create_that_cannot_be_taken_back_keeps_its_pictures(
     assert files_in(uploads) == [f"inputs/{session_id}/person.jpg"], "it can be worked on"
 
 
+@pytest.mark.slow
 def test_an_embedded_database_that_was_killed_is_brought_back(
     serve: Serve, data: Path, uploads: Path
 ) -> None:

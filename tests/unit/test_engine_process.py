@@ -11,18 +11,20 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from importlib.util import cache_from_source
 from io import BytesIO
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import psutil
 import pytest
 from PIL import Image
 
 from app.config import Settings
-from app.engines import Caution, EngineSpec, child, find, scratch
+from app.engines import Caution, EngineSpec, child, find, process, scratch
 from app.engines.mock import FAULTS
-from app.engines.process import EngineProcess, Job, Output, _Child
+from app.engines.process import EngineProcess, Job, Output, _Child, _descendants
 from app.errors import EngineError, EngineUnavailable, FailureCode, RunCancelled
 from tests.conftest import NOT_APPLICABLE
 
@@ -95,9 +97,11 @@ def _nothing_is_left(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]
     before = children()
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("tempfile.tempdir", str(folder))
-        # A dozen processes import NumPy: compile it once, also where the environment says not to.
-        patch.delenv("PYTHONDONTWRITEBYTECODE", raising=False)
-        patch.setenv("PYTHONPYCACHEPREFIX", str(tmp_path_factory.mktemp("bytecode")))
+        # A dozen processes import NumPy. Where it is not compiled yet, compile it once, also where
+        # the environment says not to.
+        if not Path(cache_from_source(np.__file__)).exists():
+            patch.delenv("PYTHONDONTWRITEBYTECODE", raising=False)
+            patch.setenv("PYTHONPYCACHEPREFIX", str(tmp_path_factory.mktemp("bytecode")))
         yield
     assert children() == before
     assert not [thread.name for thread in threading.enumerate() if "engine-" in thread.name]
@@ -489,6 +493,31 @@ def test_what_an_engine_started_ends_with_it(acts: EngineProcess) -> None:
     pids = [int(stage) for stage in heard if stage.isdigit()]
     assert len(pids) == 2
     wait_until(lambda: all(map(gone, pids)))
+
+
+def test_whatever_an_engine_started_counts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also from a thread, in a session of its own, or by what was started."""
+    program = """
+import subprocess, sys, threading, time
+def start(**options):
+    subprocess.Popen(["/bin/sh", "-c", "sleep 100 & wait"], **options)
+start()
+thread = threading.Thread(target=lambda: (start(start_new_session=True), time.sleep(100)))
+thread.start()
+"""
+    with subprocess.Popen([sys.executable, "-c", program], start_new_session=True) as started:
+        root = psutil.Process(started.pid)
+        wait_until(lambda: len(root.children(recursive=True)) == 4)
+        family = root.children(recursive=True)
+        try:
+            assert set(_descendants(root)) == set(family)
+            monkeypatch.setattr(process, "_KERNEL_LISTS_CHILDREN", False)
+            assert set(_descendants(root)) == set(family)
+        finally:
+            for one in (*family, root):
+                one.kill()
+    with pytest.raises(psutil.NoSuchProcess):
+        _descendants(root)
 
 
 def test_a_fork_that_holds_the_pipes_hides_no_crash(acts: EngineProcess) -> None:

@@ -369,16 +369,20 @@ from app.postgres import EmbeddedPostgres
 EmbeddedPostgres(Path(sys.argv[1])).start()
 if os.fork():
     os.kill(os.getpid(), signal.SIGKILL)
+print("the child runs", flush=True)
 sys.stdin.readline()
 """
     command = (sys.executable, "-c", killed_with_a_child, cluster)
     server = EmbeddedPostgres(cluster)
     server.start()
+    pipe = subprocess.PIPE
     with (
-        living(*command, cwd=REPOSITORY, stdin=subprocess.PIPE) as parent,
+        living(*command, cwd=REPOSITORY, stdin=pipe, stdout=pipe) as parent,
         living("/bin/sleep", "60"),
     ):
         assert parent.wait(timeout=60) == -signal.SIGKILL
+        assert parent.stdout
+        assert parent.stdout.readline() == b"the child runs\n"
 
         server.stop()
 
