@@ -117,6 +117,8 @@ def paint_top(
     back = layers.body.cover * np.clip(layers.inside * 2, 0, 1)
     sleeves = _sleeve_cover(scene, layers.sleeves)
     head = head_in_front(scene)
+    if target.legs:  # a dress hides no shoes
+        head = np.maximum(head, scene.parts.feet)
     gap = _seam_gaps(small, resize(np.maximum(front, sleeves), *beside.shape))
     gap = resize(gap, scene.height, scene.width)
     cover = np.maximum(np.maximum(front, sleeves), gap)

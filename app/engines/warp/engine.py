@@ -12,14 +12,14 @@ import cv2
 import numpy as np
 
 from app.engines import Mode, RunContext, TryOnRequest, TryOnResult
-from app.engines.warp import composition, people, quality, targets, warping
+from app.engines.warp import composition, lower, lower_layers, people, quality, targets, warping
 from app.engines.warp.arrays import shrink
 from app.engines.warp.garments import read_garment
 from app.engines.warp.networks import Networks
 from app.engines.warp.parsing import parse
 from app.engines.warp.pose import find_pose
 from app.engines.warp.scene import Scene, see
-from app.engines.warp.values import SIDES, Garment, Rgb, TopOutline
+from app.engines.warp.values import SIDES, BottomOutline, Garment, Rgb, TopOutline
 from app.errors import EngineError, FailureCode
 
 
@@ -103,6 +103,8 @@ class Pipeline:
             side=effort.garment,
         )
         people.check_hips(photo, body, garment.category)
+        if isinstance(garment.outline, BottomOutline):
+            lower.check_legs(photo, pose, garment.outline.kind)
         if on_picture:
             on_picture("garment", _on_grey(garment))
         run.done("garment")
@@ -114,7 +116,8 @@ class Pipeline:
             on_picture("parts", _coloured(scene))
         run.done("parsing")
 
-        dressed = self._dress_top(scene, garment, run, seed=request.seed)
+        dress = self._dress_bottom if garment.category == "bottoms" else self._dress_top
+        dressed = dress(scene, garment, run, seed=request.seed)
         picture = _finish(dressed.easel, scene, canvas, result)
         run.done("composition")
 
@@ -129,6 +132,29 @@ class Pipeline:
             timings_s=run.timings_s,
             warnings=tuple(quality.caution(code) for code in codes),
         )
+
+    @staticmethod
+    def _dress_bottom(scene: Scene, garment: Garment, run: _Run, *, seed: int) -> _Dressed:
+        run.stage("targets")
+        target = lower.place_bottom(scene, garment)
+        run.done("targets")
+
+        run.stage("warping")
+        layer = lower_layers.warp_bottom(scene, garment, target)
+        run.done("warping")
+
+        run.stage("composition")
+        easel, bared = lower_layers.paint_bottom(scene, layer, target, seed=seed)
+        noticed = quality.Noticed(
+            skin=bared.skin,
+            ground=bared.ground,
+            below=0.0,
+            stretch=target.stretch,
+            cut=0.0,
+            sure=garment.outline.sure,
+            trust=scene.parts.trust,
+        )
+        return _Dressed(easel, noticed)
 
     @staticmethod
     def _dress_top(scene: Scene, garment: Garment, run: _Run, *, seed: int) -> _Dressed:

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from app.engines.warp.arms import Arm, bare_core, old_sleeve, painted_arm, skin_distance
 from app.engines.warp.arrays import blur, disc, push_pull, resize, smoothstep
+from app.engines.warp.legs import bare_legs
 from app.engines.warp.scene import Scene
 from app.engines.warp.targets import TORSO_ROWS, TopTarget
 from app.engines.warp.values import SIDES, Floats, Mask, Side
@@ -62,12 +63,14 @@ def old_top(scene: Scene, target: TopTarget) -> Mask:
     """Where the old top is, its sleeves as limbs: whole, and nothing of the bare arms."""
     near = np.minimum(1, blur(scene.parts.person, 0.01 * scene.body.shoulder_width) * 3)
     upper = scene.parts.upper
+    if target.legs:  # a dress takes the place of all
+        upper = np.maximum(upper, scene.parts.lower)
     for arm in target.arms.values():
         sleeve = old_sleeve(scene, arm)
         if sleeve is not None:
             upper = np.maximum(upper, sleeve * near)
         upper = upper * (1 - bare_core(scene, arm))
-    if target.old_hem_down > _DRESS_BEGINS:
+    if target.old_hem_down > _DRESS_BEGINS and not target.legs:
         below = smoothstep(scene.down, target.hem_down - 0.01, target.hem_down + 0.02)
         upper = upper * (1 - below)
     return worn(_without_holes(scene, np.asarray(upper, np.float32)))
@@ -102,10 +105,11 @@ def bare_grounds(small: Scene, old: Mask, target: TopTarget, relief: Floats) -> 
     chest = body * (1 - smoothstep(wide, 0.98, 1.06)) * smoothstep(down, -0.35, -0.3)
     below = smoothstep(down, waist, waist + 0.03) * (1 - smoothstep(beside, 1.06, 1.12))
     grounds = [
-        Ground(np.ones_like(down), _background(small), 0.6),
+        Ground(np.ones_like(down), background(small), 0.6),
         Ground(chest, skin * relief[..., None] ** 0.5),
     ]
-    lower = _lower(small, old, target.old_hem_down)
+    grounds += [Ground(*leg) for leg in bare_legs(small, target.legs, old)]
+    lower = None if target.legs else _lower(small, old, target.old_hem_down)
     if lower is not None:
         grounds.append(Ground(below, lower))
     for side in SIDES:
@@ -185,7 +189,7 @@ def painted_skin(small: Scene, old: Mask) -> Floats:
     return _spread(small.photo, seen, 3)
 
 
-def _background(small: Scene) -> Floats:
+def background(small: Scene) -> Floats:
     return _spread(small.photo, small.parts.person < 0.02, 5)
 
 

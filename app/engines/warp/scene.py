@@ -23,6 +23,7 @@ FINGER = {"left": 20, "right": 19}
 HIP = {"left": 24, "right": 23}
 KNEE = {"left": 26, "right": 25}
 ANKLE = {"left": 28, "right": 27}
+HEEL = {"left": 30, "right": 29}
 FOOT = {"left": 32, "right": 31}
 """BlazePose's numbers of the joints, by the side of the photo on which they lie."""
 
@@ -104,6 +105,8 @@ class Scene:
                 arms=small(parts.arms),
                 upper=small(parts.upper),
                 lower=small(parts.lower),
+                legs=small(parts.legs),
+                feet=small(parts.feet),
             ),
             x=x,
             y=y,
@@ -204,4 +207,6 @@ def _crop_parts(parts: Parts, scale: float, box: tuple[int, int, int, int]) -> P
         arms=crop(parts.arms),
         upper=crop(parts.upper),
         lower=crop(parts.lower),
+        legs=crop(parts.legs),
+        feet=crop(parts.feet),
     )

@@ -15,6 +15,7 @@ import numpy as np
 from app.engines import Category
 from app.engines.warp.arms import Arm, edges, exits, normals, rounded, running_mean, see_arm
 from app.engines.warp.arrays import along, from_limbs, resample, smoothstep, unit
+from app.engines.warp.legs import Leg, see_legs
 from app.engines.warp.scene import ELBOW, HIP, OUTWARD, SHOULDER, WRIST, Scene
 from app.engines.warp.values import (
     SIDES,
@@ -116,6 +117,7 @@ class TopTarget:
     old_hem_down: float
     half_widths: dict[Side, Floats]
     arms: dict[Side, Arm]
+    legs: dict[Side, Leg]
 
     def side(self, side: Side) -> SideTarget:
         return self.left if side == "left" else self.right
@@ -209,6 +211,7 @@ def place_top(scene: Scene, garment: Garment) -> TopTarget:
         old_hem_down=old_hem_down,
         half_widths=half_widths,
         arms=arms,
+        legs=see_legs(scene) if garment.category == "one-pieces" else {},
     )
 
 

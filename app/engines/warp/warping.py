@@ -224,9 +224,9 @@ def warp_body(
     on_garment, on_body = _torso_pairs(outline, target)
     spline = Spline(on_body, on_garment * source.scale)
     field = spline.field(0, 0, scene.height, scene.width)
-    colour = _look_up(source.picture, field, replicate=True)
+    colour = look_up(source.picture, field, replicate=True)
     masks = np.dstack([source.alpha * source.body, source.inside])
-    seen = _look_up(masks, field, replicate=False)
+    seen = look_up(masks, field, replicate=False)
     return Layer(colour, np.ascontiguousarray(seen[..., 0])), np.ascontiguousarray(seen[..., 1])
 
 
@@ -246,7 +246,7 @@ def _torso_pairs(outline: TopOutline, target: TopTarget) -> tuple[Points, Points
     return np.concatenate(flat), np.concatenate(worn)
 
 
-def _look_up(picture: Floats, field: Floats, *, replicate: bool) -> Floats:
+def look_up(picture: Floats, field: Floats, *, replicate: bool) -> Floats:
     border = cv2.BORDER_REPLICATE if replicate else cv2.BORDER_CONSTANT
     # Two maps: from one of two channels OpenCV 5.0 leaves what lies far outside as it found it.
     x, y = (np.ascontiguousarray(field[..., i]) for i in (0, 1))
@@ -279,10 +279,10 @@ def warp_sleeve(
     cover = blur(fill((height, width), polygon - np.array([left, top], np.float32)), 0.7)
     # The sides are the rails'; the cuff ends where the garment does.
     cuff = smoothstep(field[..., 2], 0.75, 0.85)
-    cover *= 1 - cuff * (1 - _look_up(source.alpha, field, replicate=False))
+    cover *= 1 - cuff * (1 - look_up(source.alpha, field, replicate=False))
     return SleeveLayer(
         box=(slice(top, top + height), slice(left, left + width)),
-        colour=_look_up(source.picture, field[..., :2], replicate=True),
+        colour=look_up(source.picture, field[..., :2], replicate=True),
         cover=cover,
         along=np.ascontiguousarray(field[..., 2]),
         aside=np.ascontiguousarray(field[..., 3]),

@@ -1,0 +1,244 @@
+"""The legs in the photo: where their edges are, and what they look like bare.
+
+Under trousers or a long skirt nothing is known of them but where the joints are; so they are
+painted: limbs of usual proportions, never wider than what hid them, in the person's own skin.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+
+from app.engines.warp.arms import exits, fill, normals, rounded, running_mean, strayed
+from app.engines.warp.arrays import blur, disc, resample, smoothstep
+from app.engines.warp.scene import ANKLE, FOOT, HEEL, HIP, KNEE, OUTWARD, Scene
+from app.engines.warp.values import SIDES, Floats, Mask, Point, Points, Side
+
+_STEPS = 61
+_HIP_AT, _KNEE_AT, _ANKLE_AT = 0.0, 1.0, 2.0
+_HEEL_AT = 2.25
+"""`at` counts joints: 0 hip, 1 knee, 2 ankle, then on into the foot."""
+
+_AT = (0.0, 0.3, 0.6, 0.85, 1.0, 1.15, 1.4, 1.7, 2.0, 2.25)
+_OUTER = (0.25, 0.25, 0.215, 0.175, 0.160, 0.150, 0.160, 0.120, 0.085, 0.080)
+_INNER = (0.29, 0.245, 0.195, 0.155, 0.145, 0.145, 0.145, 0.105, 0.080, 0.075)
+"""Half a bare leg's widths outside and inside of the line through its joints, in shoulder widths:
+the means of a woman's and a man's, thigh, knee, calf and ankle."""
+_LEAST, _MOST = 0.75, 1.5
+"""Of that; what the photo says beyond is a wide trouser leg, or a hand in front."""
+_UNDER_CLOTH = 0.93
+"""Of what hides it: a bare leg is a little slimmer than the narrowest trousers over it."""
+_PAINTED_MOST = 1.08
+"""Of the usual width: wide trousers tell nothing of the leg in them."""
+
+_SKIN_NEAR = 2.4
+_FEW_PIXELS = 60
+_CYLINDER = (0.30, 0.30, 1.02)
+"""How much darker a leg is at its edges, and from where to where that begins."""
+_KNEE_LIGHT, _KNEE_SHADE = 0.03, 0.07
+_INNER_SHADE = 0.10
+"""The one leg's shadow on the other, at the top, where they meet."""
+
+
+@dataclass(frozen=True)
+class Leg:
+    """One leg, in pixels of the scene it was seen in.
+
+    line: (n, 2), from the hip joint over knee and ankle into the foot. at: (n,), 0 at the hip, 1 at
+    the knee, 2 at the ankle. normal: (n, 2), unit, away from the other leg. outer, inner: (n,),
+    from the line to the edges of what is seen, clothes included. unit: the shoulder width.
+    """
+
+    line: Points
+    at: Floats
+    normal: Points
+    outer: Floats
+    inner: Floats
+    unit: float
+
+    def half(self) -> Leg:
+        """The same at half the size."""
+        two = np.float32(0.5)
+        return Leg(
+            self.line * two,
+            self.at,
+            self.normal,
+            self.outer * two,
+            self.inner * two,
+            self.unit / 2,
+        )
+
+    def bare(self) -> tuple[Floats, Floats]:
+        """(n,) each: from the line to the outer and the inner edge of the skin."""
+        usual_outer, usual_inner = _usual(self.at, self.unit)
+
+        def believed(seen: Floats, usual: Floats) -> Floats:
+            cloth = np.float32(_UNDER_CLOTH)
+            limited = np.clip(seen * cloth, _LEAST * usual, _PAINTED_MOST * usual)
+            return np.asarray(limited, np.float32)
+
+        return believed(self.outer, usual_outer), np.minimum(
+            believed(self.inner, usual_inner), self.inner
+        )
+
+    def points(self, at: Floats) -> Points:
+        """(n, 2): on the line."""
+        along = [np.interp(at, self.at, self.line[:, i]) for i in (0, 1)]
+        return np.stack(along, 1).astype(np.float32)
+
+    def point(self, at: float) -> Point:
+        return np.asarray(self.points(np.array([at], np.float32))[0])
+
+    def length(self, begin: float, end: float) -> float:
+        """Along the line, pixels."""
+        points = self.points(np.linspace(begin, end, 40, dtype=np.float32))
+        return float(np.hypot(*np.diff(points, axis=0).T).sum())
+
+
+def _usual(at: Floats, unit: float) -> tuple[Floats, Floats]:
+    outer, inner = np.interp(at, _AT, _OUTER) * unit, np.interp(at, _AT, _INNER) * unit
+    return outer.astype(np.float32), inner.astype(np.float32)
+
+
+def see_legs(scene: Scene) -> dict[Side, Leg]:
+    """Both legs; beyond the frame they go on as the pose supposes."""
+    lines = {side: _line(scene, side) for side in SIDES}
+    cloth = np.clip(scene.parts.person - scene.parts.arms, 0, 1)
+    return {side: _see(scene, cloth, side, lines) for side in SIDES}
+
+
+def _line(scene: Scene, side: Side) -> Points:
+    hip, knee, ankle = (scene.joint(of, side) for of in (HIP, KNEE, ANKLE))
+    foot = (scene.joint(HEEL, side) + scene.joint(FOOT, side)) / 2
+    parts = [
+        resample(np.stack([begin, end]), count)[:-1]
+        for begin, end, count in ((hip, knee, 25), (knee, ankle, 25))
+    ]
+    into = foot - ankle
+    reach = min(1.0, 0.22 * scene.body.shoulder_width / (float(np.hypot(*into)) + 1e-6))
+    parts.append(resample(np.stack([ankle, ankle + into * reach]), _STEPS - 48))
+    return rounded(np.concatenate(parts), 5)
+
+
+def _at() -> Floats:
+    return np.concatenate(
+        [
+            np.linspace(_HIP_AT, _ANKLE_AT, 48, endpoint=False),
+            np.linspace(_ANKLE_AT, _HEEL_AT, _STEPS - 48),
+        ]
+    ).astype(np.float32)
+
+
+def _see(scene: Scene, cloth: Mask, side: Side, lines: dict[Side, Points]) -> Leg:
+    line, other = lines[side], lines["right" if side == "left" else "left"]
+    at = _at()
+    normal = normals(line, outward=scene.body.across * np.float32(OUTWARD[side]))
+    usual_outer, usual_inner = _usual(at, scene.body.shoulder_width)
+    reach = 1.8 * float(usual_inner.max())
+    outside = exits(cloth, line, normal, reach)
+    inside = exits(cloth, line, -normal, reach)
+    # A hand in front ends the cloth too soon; the leg goes on behind it.
+    inside = np.minimum(_believed(inside, usual_inner), _midway(line, other))
+    return Leg(line, at, normal, _believed(outside, usual_outer), inside, scene.body.shoulder_width)
+
+
+def _midway(line: Points, other: Points) -> Floats:
+    """(n,): half of the way to the other leg, where one ends and the other begins."""
+    away = np.hypot(*(line[:, None] - other[None]).transpose(2, 0, 1))
+    return np.asarray(away.min(1) / 2, np.float32)
+
+
+def _believed(found: Floats, usual: Floats) -> Floats:
+    seen = np.where(np.isfinite(found), found, usual)
+    return running_mean(np.clip(seen, _LEAST * usual, _MOST * usual).astype(np.float32))
+
+
+# --- painting -------------------------------------------------------------------------------
+
+
+def painted_leg(small: Scene, leg: Leg, tone: Floats) -> tuple[Mask, Floats]:
+    """Where a bare leg is, and its colour with the light on it; `leg` in the scene's own pixels.
+
+    tone: (3,), the skin, 0–255.
+    """
+    outer, inner = leg.bare()
+    size = (small.height, small.width)
+    left, right = leg.line + leg.normal * outer[:, None], leg.line - leg.normal * inner[:, None]
+    where = fill(size, np.concatenate([left, right[::-1]]))
+    aside, at = _coordinates(leg, size)
+    return where, np.asarray(tone * _light(aside, at)[..., None], np.float32)
+
+
+def _coordinates(leg: Leg, size: tuple[int, int]) -> tuple[Floats, Floats]:
+    """(h, w) each: -1 on the outer, 1 on the inner edge; and how far down the leg."""
+    outer, inner = leg.bare()
+    height, width = size
+    y = np.arange(height, dtype=np.float32)
+    order = np.argsort(leg.line[:, 1], kind="stable")
+    rows = leg.line[order, 1]
+
+    def by_row(values: Floats) -> Floats:
+        return np.interp(y, rows, values[order]).astype(np.float32)[:, None]
+
+    out_x = by_row(leg.line[:, 0] + leg.normal[:, 0] * outer)
+    in_x = by_row(leg.line[:, 0] - leg.normal[:, 0] * inner)
+    x = np.arange(width, dtype=np.float32)[None]
+    span = np.where(np.abs(in_x - out_x) < 1, 1, in_x - out_x)
+    aside = 2 * (x - out_x) / span - 1
+    at = np.broadcast_to(by_row(leg.at), size)
+    return np.asarray(np.clip(aside, -1.3, 1.3), np.float32), np.asarray(at, np.float32)
+
+
+def _light(aside: Floats, at: Floats) -> Floats:
+    """(h, w): of a leg in front of us, round, with its knee."""
+    depth, begin, end = _CYLINDER
+    light = 1.03 - depth * smoothstep(np.abs(aside + 0.06), begin, end)
+    knee = np.exp(-(((at - 0.97) / 0.055) ** 2) - (aside / 0.5) ** 2)
+    below = np.exp(-(((at - 1.07) / 0.035) ** 2) - (aside / 0.6) ** 2)
+    beside = np.exp(-(((at - 0.96) / 0.07) ** 2) - ((np.abs(aside) - 0.75) / 0.25) ** 2)
+    light += _KNEE_LIGHT * knee - _KNEE_SHADE * below - 0.6 * _KNEE_SHADE * beside
+    shin = np.exp(-(((at - 1.5) / 0.35) ** 2) - ((aside + 0.25) / 0.25) ** 2)
+    light += 0.03 * shin
+    light -= _INNER_SHADE * smoothstep(aside, 0.2, 1.0) * (1 - smoothstep(at, 0.3, 0.9))
+    return np.asarray(light, np.float32)
+
+
+def skin_tone(small: Scene, old: Mask) -> Floats:
+    """(3,): the middle of what is seen of the legs' skin, else of the arms', else of the face's.
+
+    old: what is to go, 0–1.
+    """
+    near = strayed(small.photo, small.parts.skin_tone) < _SKIN_NEAR
+    for part in (small.parts.legs, small.parts.arms, small.parts.face):
+        seen = (part > 0.95) & near & (old < 0.02)
+        sure = cv2.erode(seen.astype(np.uint8), disc(5)) > 0
+        if sure.sum() > _FEW_PIXELS:
+            colours = small.photo[sure]
+            # The lighter half: the edges of limbs are in shade, which is painted anew.
+            bright = colours.sum(1) >= np.median(colours.sum(1))
+            return np.asarray(np.median(colours[bright], 0), np.float32)
+    tone = (small.parts.skin_tone / np.array([255, 255, 255])).reshape(1, 1, 3)
+    as_bytes = np.asarray(np.clip(tone * 255, 0, 255), np.uint8)
+    return cv2.cvtColor(as_bytes, cv2.COLOR_LAB2RGB).reshape(3).astype(np.float32)
+
+
+def mottle(height: int, width: int, unit: float, seed: int) -> Floats:
+    """(h, w): what keeps painted skin from looking like plastic, about 1, ± 1.5 %."""
+    noise = np.random.default_rng(seed).standard_normal((height, width), np.float32)
+    soft = blur(noise, max(0.5, 0.05 * unit))
+    return np.asarray(1 + 0.012 * soft / (float(soft.std()) + 1e-6), np.float32)
+
+
+def bare_legs(small: Scene, both: dict[Side, Leg], old: Mask) -> list[tuple[Mask, Floats]]:
+    """Where bare legs lie under what is to go, and their colours.
+
+    small: the scene at half size. both: in full pixels. old: what is to go, at the small size.
+    """
+    if not both:
+        return []
+    tone = skin_tone(small, old)
+    mottled = mottle(small.height, small.width, small.body.shoulder_width, seed=7)[..., None]
+    painted = [painted_leg(small, leg.half(), tone) for leg in both.values()]
+    return [(blur(where, 0.6), colour * mottled) for where, colour in painted]

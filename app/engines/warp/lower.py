@@ -1,0 +1,456 @@
+"""Where each point of trousers, shorts and skirts goes on the body.
+
+The garment's waist goes to where the old one's was, or to the natural waist; its sides follow the
+hips; trouser legs follow hip, knee and ankle, skirts hang. `down` is 0 at the shoulders and 1 at
+the hips.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from app.engines.warp.arms import normals
+from app.engines.warp.arrays import resample, unit
+from app.engines.warp.legs import Leg, see_legs
+from app.engines.warp.scene import HIP, KNEE, OUTWARD, Scene
+from app.engines.warp.targets import TORSO_ROWS, torso_half_widths
+from app.engines.warp.values import (
+    SIDES,
+    BottomKind,
+    BottomOutline,
+    Floats,
+    Garment,
+    Point,
+    Points,
+    Pose,
+    Rgb,
+    Side,
+)
+from app.errors import EngineError, FailureCode
+
+_UPPER_ROWS, _LEG_ROWS, _SKIRT_ROWS = 7, 16, 15
+_ACROSS_WAIST = 5
+
+_NATURAL_WAIST = 0.70
+"""Where a waist goes that the photo does not show: under a dress."""
+_HIDDEN_WAIST = 0.84
+"""Where it goes under a top that hangs over it."""
+_HANGS_OVER = 0.90
+"""A top that ends below this hangs over the waist; one that ends above is tucked in, or short."""
+_DRESS_BEGINS = 1.2
+_WAIST_HIGHEST, _WAIST_LOWEST = 0.55, 1.15
+_WAIST_RAISE = 0.012
+"""How far a new waistband stands above the old one, in shoulder widths, so that it hides it."""
+
+_THIGH_NEEDED = 0.35
+"""Of the thighs, in the photo, for shorts and skirts."""
+_LEGS_NEEDED: dict[BottomKind, str] = {
+    "trousers": "Trousers need a photo that shows the knees. Use a full-length photo.",
+    "shorts": "Shorts need a photo that shows the thighs. Use one that reaches to the knees.",
+    "skirt": "A skirt needs a photo that shows the thighs. Use one that reaches to the knees.",
+}
+
+_CROTCH_BELOW_HIPS = 0.26
+"""In shoulder widths."""
+_WAIST_FLAT = 0.86
+"""How wide a waist looks on a body, of what it measures laid flat: between 2/π of a tube and 1 of a
+garment that was photographed on a dummy."""
+_HIPS_FLAT = 0.84
+_CLOSE_FIT, _LOOSE_FIT = 1.03, 1.45
+"""A garment is at least this much wider than the body, and above the hips at most."""
+_LEG_FLAT = 0.74
+"""How wide a trouser leg hangs, of what it measures laid flat."""
+_LEG_CLOSE, _LEG_LOOSE = 1.04, 1.9
+
+_ANKLE_SNAP = 0.80
+"""Trousers that reach this far down the leg are long ones, and end at the shoe."""
+_ANKLE = 2.03
+_SHORTS_SHORTEST, _SHORTS_LONGEST = 0.38, 1.75
+_SKIRT_SHORTEST = 0.75
+"""Shoulder widths."""
+_SKIRT_LOWEST = 1.93
+"""A long skirt ends above the ankles, as `Leg.at`."""
+
+
+@dataclass(frozen=True)
+class Rails:
+    """One half of a bottom: pairs of points on its outer and its inner edge, from waist to hem.
+
+    outer, inner: (n, 2). On the inner edge, the first `upper` lie on the axis.
+    """
+
+    outer: Points
+    inner: Points
+    upper: int
+
+
+@dataclass(frozen=True)
+class BottomTarget:
+    """Where a bottom goes, in pixels of the scene.
+
+    flat, worn: the same points of the garment and on the body. waist: (k, 2) each, the upper edge
+    from left to right; hem likewise, of skirts. tucked: the garment lies over the old top's hem.
+    waist_down: (2,) slope and height of the waist line: down = slope × aside + height, aside in
+    shoulder widths. scale: pixels of the scene for one of the garment. stretch: how much longer it was made.
+    """
+
+    flat: dict[Side, Rails]
+    worn: dict[Side, Rails]
+    flat_waist: Points
+    worn_waist: Points
+    flat_hem: Points
+    worn_hem: Points
+    tucked: bool
+    waist_down: float
+    scale: float
+    stretch: float
+    legs: dict[Side, Leg]
+    half_widths: dict[Side, Floats]
+
+
+def check_legs(photo: Rgb, pose: Pose, kind: BottomKind) -> None:
+    """Raises EngineError(body_out_of_frame) where the photo ends above what a bottom needs.
+
+    Trousers need the knees, shorts and skirts the upper part of the thighs.
+    """
+    hips, knees = (pose.points[[joints[side] for side in SIDES]] for joints in (HIP, KNEE))
+    share = 1.0 if kind == "trousers" else _THIGH_NEEDED
+    below = float((hips + (knees - hips) * share)[:, 1].mean()) - photo.shape[0]
+    if below > 0:
+        raise EngineError(
+            FailureCode.BODY_OUT_OF_FRAME,
+            _LEGS_NEEDED[kind],
+            log=f"{kind}: the legs' joints lie {below:.0f} px below the photo",
+            stage="person",
+        )
+
+
+# --- the waist ------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Waist:
+    """down: at the spine. slope: of `down` for a shoulder width to the right. seen: in the photo.
+
+    tucked: whatever is worn above goes under the garment.
+    """
+
+    down: float
+    slope: float
+    tucked: bool
+
+    def at(self, aside: float, width: float) -> float:
+        return self.down + self.slope * aside / width
+
+
+def find_waist(scene: Scene) -> Waist:
+    """Where the old trousers or skirt begin, as a straight line across the body."""
+    width = scene.body.shoulder_width
+    middle = np.abs(scene.aside) < 0.38 * width
+    lower = (scene.parts.lower > 0.5) & middle & (scene.down > 0.4)
+    columns = lower.any(0)
+    if columns.sum() < 0.2 * width:
+        return Waist(_NATURAL_WAIST, 0.0, tucked=True)
+    x = np.flatnonzero(columns)
+    y = lower[:, x].argmax(0)
+    down, aside = scene.down[y, x], scene.aside[y, x] / width
+    slope, height = _line_through(aside, down)
+    if height > _DRESS_BEGINS:  # leggings under a dress, or boots
+        return Waist(_NATURAL_WAIST, 0.0, tucked=True)
+    if height > _HANGS_OVER:
+        return Waist(_HIDDEN_WAIST, 0.0, tucked=False)
+    height = float(np.clip(height, _WAIST_HIGHEST, _WAIST_LOWEST))
+    return Waist(height, slope, tucked=True)
+
+
+def _line_through(x: Floats, y: Floats) -> tuple[float, float]:
+    """slope, height: least squares, twice; the second time without what strays."""
+    near = np.ones(len(x), bool)
+    slope, height = 0.0, float(np.median(y))
+    for _ in range(3):
+        near = np.abs(y - slope * x - height) < 0.05
+        if near.sum() < 8:
+            break
+        slope, height = (float(value) for value in np.polyfit(x[near], y[near], 1))
+        slope = float(np.clip(slope, -0.12, 0.12))
+        height = float(np.median(y[near] - slope * x[near]))
+    return slope, height
+
+
+# --- the garment, flat ----------------------------------------------------------------------
+
+
+def flat_rails(outline: BottomOutline, side: Side) -> Rails:
+    """The outer and the inner edge of one half of it, point by point."""
+    edge = outline.left if side == "left" else outline.right
+    inner = outline.inner_left if side == "left" else outline.inner_right
+    top = outline.waist[len(outline.waist) // 2]
+    if outline.crotch is None or inner is None:
+        bottom = outline.hem[len(outline.hem) // 2]
+        axis = resample(np.stack([top, bottom]), _SKIRT_ROWS)
+        return Rails(resample(edge, _SKIRT_ROWS), axis, _SKIRT_ROWS)
+    crotch = outline.crotch
+    above, below = _split(resample(edge, 80), float(crotch[1]))
+    outer = np.concatenate([resample(above, _UPPER_ROWS), resample(below, _LEG_ROWS + 1)[1:]])
+    axis = resample(np.stack([top, crotch]), _UPPER_ROWS)
+    return Rails(outer, np.concatenate([axis, resample(inner, _LEG_ROWS + 1)[1:]]), _UPPER_ROWS)
+
+
+def _split(line: Points, y: float) -> tuple[Points, Points]:
+    """A line that runs down, at a height; both parts have two points at least."""
+    at = int(np.clip(np.searchsorted(np.maximum.accumulate(line[:, 1]), y), 1, len(line) - 2))
+    return line[: at + 1], line[at:]
+
+
+# --- on the body ----------------------------------------------------------------------------
+
+
+def place_bottom(scene: Scene, garment: Garment) -> BottomTarget:
+    """Where trousers, shorts or a skirt go."""
+    outline = garment.outline
+    assert isinstance(outline, BottomOutline)
+    waist = find_waist(scene)
+    half_widths: dict[Side, Floats] = {side: torso_half_widths(scene, side) for side in SIDES}
+    legs = see_legs(scene)
+    scale = _scale(outline, half_widths, waist)
+    fit = _Fit(scene, outline, waist, half_widths, legs, scale)
+    flat = {side: flat_rails(outline, side) for side in SIDES}
+    worn = {side: fit.rails(flat[side], side) for side in SIDES}
+    flat_hem = outline.hem
+    return BottomTarget(
+        flat=flat,
+        worn=worn,
+        flat_waist=outline.waist,
+        worn_waist=fit.waist_line(worn),
+        flat_hem=flat_hem,
+        worn_hem=fit.hem_line(worn),
+        tucked=waist.tucked,
+        waist_down=waist.down,
+        scale=scale,
+        stretch=fit.stretch(flat, worn),
+        legs=legs,
+        half_widths=half_widths,
+    )
+
+
+def _scale(outline: BottomOutline, half_widths: dict[Side, Floats], waist: Waist) -> float:
+    """Pixels of the scene for one of the garment: from waist and hips alike."""
+
+    def of_body(down: float) -> float:
+        return sum(float(np.interp(down, TORSO_ROWS, half)) for half in half_widths.values())
+
+    flat_waist = float(np.hypot(*(outline.waist[-1] - outline.waist[0])))
+    top, bottom = float(outline.waist[:, 1].mean()), float(outline.hem[:, 1].mean())
+    reach = 0.9 * (float(outline.crotch[1]) - top) if outline.crotch is not None else None
+    hips_y = top + (reach if reach is not None else 0.35 * (bottom - top))
+    flat_hips = _width_at(outline, hips_y)
+    by_waist = of_body(waist.down) / max(_WAIST_FLAT * flat_waist, 1)
+    by_hips = 1.04 * of_body(1.05) / max(_HIPS_FLAT * flat_hips, 1)
+    return (by_waist + by_hips) / 2
+
+
+def _width_at(outline: BottomOutline, y: float) -> float:
+    left, right = (float(np.interp(y, edge[:, 1], edge[:, 0])) for edge in _edges(outline))
+    return right - left
+
+
+def _edges(outline: BottomOutline) -> tuple[Points, Points]:
+    return outline.left, outline.right
+
+
+@dataclass(frozen=True)
+class _Fit:
+    """What placing each half needs."""
+
+    scene: Scene
+    outline: BottomOutline
+    waist: Waist
+    half_widths: dict[Side, Floats]
+    legs: dict[Side, Leg]
+    scale: float
+
+    def rails(self, flat: Rails, side: Side) -> Rails:
+        return self._skirt(flat, side) if self.outline.crotch is None else self._leg(flat, side)
+
+    def waist_line(self, worn: dict[Side, Rails]) -> Points:
+        """The upper edge, its ends at the sides, its curve the garment's."""
+        left, right = worn["left"].outer[0], worn["right"].outer[0]
+        return self._across(self.outline.waist, left, right, 0.7)
+
+    def hem_line(self, worn: dict[Side, Rails]) -> Points:
+        return self._across(self.outline.hem, worn["left"].outer[-1], worn["right"].outer[-1], 1.0)
+
+    def _across(self, flat: Points, left: Point, right: Point, sag_kept: float) -> Points:
+        first, last = flat[0], flat[-1]
+        share = ((flat[:, 0] - first[0]) / (last[0] - first[0] + 1e-6))[:, None]
+        sag = flat[:, 1] - (first[1] + (last[1] - first[1]) * share[:, 0])
+        down = -self.scene.body.up * (sag * self.scale * sag_kept)[:, None]
+        return np.asarray(left + (right - left) * share + down, np.float32)
+
+    def stretch(self, flat: dict[Side, Rails], worn: dict[Side, Rails]) -> float:
+        """How much longer it was made than it is."""
+        of_flat, on_body = (
+            np.mean(
+                [float(np.hypot(*np.diff(rails[side].inner, axis=0).T).sum()) for side in SIDES]
+            )
+            for rails in (flat, worn)
+        )
+        return float(on_body / max(of_flat * self.scale, 1))
+
+    # --- trousers and shorts
+
+    def _leg(self, flat: Rails, side: Side) -> Rails:
+        scene, leg = self.scene, self.legs[side]
+        width = scene.body.shoulder_width
+        crotch = self._crotch()
+        begin = self._level(leg, crotch)
+        end = self._leg_ends(flat, leg, begin)
+        at = np.linspace(begin, end, _LEG_ROWS + 1).astype(np.float32)
+        line = leg.points(at)
+        normal = normals(line, outward=scene.body.across * np.float32(OUTWARD[side]))
+        bare_outer, bare_inner = (np.interp(at, leg.at, half) for half in leg.bare())
+        of_garment = np.hypot(*(flat.outer - flat.inner).T)[flat.upper - 1 :]
+        slack = of_garment * self.scale * _LEG_FLAT / 2 / ((bare_outer + bare_inner) / 2)
+        loose = np.clip(slack, _LEG_CLOSE, _LEG_LOOSE)
+        outer = line + normal * (bare_outer * loose)[:, None]
+        inner = line - normal * (bare_inner * loose)[:, None]
+        inner = self._own_side(inner, line, side)
+        above_outer, above_inner = self._pelvis(side, crotch, outer[0])
+        # At the crotch both edges are the pelvis'; within a hand's width they become the leg's.
+        share = np.clip(np.arange(_LEG_ROWS + 1) / _LEG_ROWS * leg.length(begin, end), 0, None)
+        free = np.clip(share / (0.30 * width), 0, 1)
+        free = (free * free * (3 - 2 * free))[:, None]
+        inner = crotch + (line - line[0]) * 0.8 + (inner - crotch - (line - line[0]) * 0.8) * free
+        inner[0] = crotch
+        rail_outer = _relaxed(np.concatenate([above_outer, outer[1:]]))
+        rail_inner = np.concatenate([above_inner, _relaxed(inner)[1:]])
+        return Rails(rail_outer, np.asarray(rail_inner, np.float32), _UPPER_ROWS)
+
+    def _crotch(self) -> Point:
+        body = self.scene.body
+        hips = (self.legs["left"].line[0] + self.legs["right"].line[0]) / 2
+        return np.asarray(hips - body.up * _CROTCH_BELOW_HIPS * body.shoulder_width, np.float32)
+
+    def _level(self, leg: Leg, point: Point) -> float:
+        """Where on the leg a point's height is, as `at`."""
+        up = self.scene.body.up
+        height = -(leg.line - point) @ up
+        return float(np.interp(0, np.maximum.accumulate(height), leg.at))
+
+    def _leg_ends(self, flat: Rails, leg: Leg, begin: float) -> float:
+        inseam = float(np.hypot(*np.diff(flat.inner[flat.upper - 1 :], axis=0).T).sum())
+        whole = leg.length(begin, 2.0)
+        share = inseam * self.scale / max(whole, 1)
+        if self.outline.kind == "trousers" and share > _ANKLE_SNAP:
+            return _ANKLE
+        steps = np.linspace(begin, 2.0, 40)
+        reach = [leg.length(begin, at) for at in steps]
+        end = float(np.interp(inseam * self.scale, reach, steps))
+        return float(np.clip(end, _SHORTS_SHORTEST, _SHORTS_LONGEST))
+
+    def _own_side(self, inner: Points, line: Points, side: Side) -> Points:
+        """Not beyond the middle between the legs."""
+        other = self.legs["right" if side == "left" else "left"].line
+        nearest = np.hypot(*(line[:, None] - other[None]).transpose(2, 0, 1)).argmin(1)
+        across = (other[nearest] - line).astype(np.float32)
+        far = np.hypot(*across.T)
+        across /= far[:, None] + 1e-6
+        out = ((inner - line) * across).sum(1)
+        over = np.maximum(out - far / 2, 0)
+        return np.asarray(inner - across * over[:, None], np.float32)
+
+    def _pelvis(self, side: Side, crotch: Point, thigh: Point) -> tuple[Points, Points]:
+        """(rows, 2) each: the hip and the axis, from the waist to the crotch."""
+        body, width = self.scene.body, self.scene.body.shoulder_width
+        share = np.linspace(0, 1, _UPPER_ROWS).astype(np.float32)
+        raise_by = _WAIST_RAISE * width if self.waist.tucked else 0.0
+        top = self._spine(self.waist.down) + body.up * raise_by
+        axis = top + (crotch - top) * share[:, None]
+        low = float(body.down_torso(thigh[0], thigh[1]))
+        outer = self._flank(side, np.linspace(self.waist.down, low, _UPPER_ROWS).astype(np.float32))
+        outer[0] += body.up * raise_by
+        merge = np.clip((share - 0.5) / 0.5, 0, 1)[:, None]
+        outer = outer + (thigh - outer[-1]) * merge * merge
+        return np.asarray(outer, np.float32), np.asarray(axis, np.float32)
+
+    def _spine(self, down: float) -> Point:
+        body = self.scene.body
+        return np.asarray(body.shoulders + (body.hips - body.shoulders) * down, np.float32)
+
+    def _flank(self, side: Side, down: Floats) -> Points:
+        """(n, 2): on the body's side, a little outside of it; the waist's slope kept."""
+        body, width = self.scene.body, self.scene.body.shoulder_width
+        half = np.interp(down, TORSO_ROWS, self.half_widths[side]) * _CLOSE_FIT
+        tilt = np.clip(1 - (down - self.waist.down) / 0.3, 0, 1)
+        leaning = self.waist.slope * OUTWARD[side] * half / width * tilt
+        rows = down + leaning.astype(np.float32)
+        centre = body.shoulders + (body.hips - body.shoulders) * rows[:, None]
+        edge = centre + body.across * (OUTWARD[side] * half)[:, None]
+        return np.asarray(edge, np.float32)
+
+    # --- skirts
+
+    def _skirt(self, flat: Rails, side: Side) -> Rails:
+        body, width = self.scene.body, self.scene.body.shoulder_width
+        raise_by = _WAIST_RAISE * width if self.waist.tucked else 0.0
+        top = self._spine(self.waist.down) + body.up * raise_by
+        way = self._way()
+        begin = float(flat.inner[0, 1])
+        drop = np.maximum(0, (flat.outer[:, 1] - begin) * self._length_scale(flat, top))
+        drop = (drop - drop[0]).astype(np.float32)
+        axis = top + way[None] * drop[:, None]
+        across = np.array([-way[1], way[0]], np.float32)
+        if across @ body.across * OUTWARD[side] < 0:
+            across = -across
+        of_garment = np.abs(flat.outer[:, 0] - flat.inner[:, 0]) * self.scale
+        of_body = self._beside(side, axis, across)
+        free = np.clip(drop / (0.55 * width), 0, 1)
+        most = of_body * (1.06 + (_LOOSE_FIT - 1.06) * free + 9 * np.clip(free - 0.8, 0, 1))
+        half = np.maximum(of_body * _CLOSE_FIT, np.minimum(of_garment * 0.97, most))
+        edge = axis + across * _smooth(half)[:, None]
+        tilt = self.waist.slope * OUTWARD[side] * half / width * body.torso_length
+        edge -= body.up * (tilt * np.clip(1 - free, 0, 1))[:, None]
+        return Rails(np.asarray(edge, np.float32), np.asarray(axis, np.float32), len(axis))
+
+    def _way(self) -> Point:
+        """Which way is down for cloth that hangs from these hips."""
+        knees = (self.legs["left"].point(1.0) + self.legs["right"].point(1.0)) / 2
+        hips = (self.legs["left"].line[0] + self.legs["right"].line[0]) / 2
+        return unit(unit(knees - hips) - self.scene.body.up)
+
+    def _length_scale(self, flat: Rails, top: Point) -> float:
+        """Pixels of the scene for one of the garment, downwards: not below the ankles."""
+        length = float(flat.inner[-1, 1] - flat.inner[0, 1])
+        ankles = [self.legs[side].point(_SKIRT_LOWEST) for side in SIDES]
+        most = min(float((point - top) @ self._way()) for point in ankles)
+        least = _SKIRT_SHORTEST * self.scene.body.shoulder_width
+        return float(np.clip(length * self.scale, least, most)) / max(length, 1)
+
+    def _beside(self, side: Side, axis: Points, across: Point) -> Floats:
+        """(n,): from the axis to the outside of the body and its legs, row by row."""
+        body, leg = self.scene.body, self.legs[side]
+        down = body.down_torso(axis[:, 0], axis[:, 1])
+        of_torso = np.interp(down, TORSO_ROWS, self.half_widths[side])
+        outer, _ = leg.bare()
+        edge = leg.line + leg.normal * outer[:, None]
+        way = unit(axis[-1] - axis[0])
+        along, aside = (edge - axis[0]) @ way, (edge - axis[0]) @ across
+        drop = (axis - axis[0]) @ way
+        of_leg = np.interp(drop, np.maximum.accumulate(along), aside)
+        beyond = np.clip((down - 1.1) / 0.15, 0, 1)
+        return np.asarray(of_torso * (1 - beyond) + of_leg * beyond, np.float32)
+
+
+def _smooth(values: Floats) -> Floats:
+    padded = np.concatenate([values[:1], values, values[-1:]])
+    return np.asarray((padded[:-2] + 2 * padded[1:-1] + padded[2:]) / 4, np.float32)
+
+
+def _relaxed(rail: Points, rounds: int = 3) -> Points:
+    """Without kinks; the ends stay."""
+    rail = np.asarray(rail, np.float32).copy()
+    for _ in range(rounds):
+        rail[1:-1] = 0.25 * rail[:-2] + 0.5 * rail[1:-1] + 0.25 * rail[2:]
+    return rail
