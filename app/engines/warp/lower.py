@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from app.engines.warp.arms import normals
-from app.engines.warp.arrays import resample, unit
+from app.engines.warp.arrays import length, resample, unit
 from app.engines.warp.legs import Leg, see_legs
 from app.engines.warp.scene import HIP, KNEE, OUTWARD, Scene
 from app.engines.warp.targets import TORSO_ROWS, torso_half_widths
@@ -92,8 +92,8 @@ class BottomTarget:
 
     flat, worn: the same points of the garment and on the body. waist: (k, 2) each, the upper edge
     from left to right; hem likewise, of skirts. tucked: the garment lies over the old top's hem.
-    waist_down: (2,) slope and height of the waist line: down = slope × aside + height, aside in
-    shoulder widths. scale: pixels of the scene for one of the garment. stretch: how much longer it was made.
+    waist_down: where the waist is, at the spine. scale: pixels of the scene for one of the garment.
+    stretch: how much longer it was made.
     """
 
     flat: dict[Side, Rails]
@@ -291,13 +291,10 @@ class _Fit:
 
     def stretch(self, flat: dict[Side, Rails], worn: dict[Side, Rails]) -> float:
         """How much longer it was made than it is."""
-        of_flat, on_body = (
-            np.mean(
-                [float(np.hypot(*np.diff(rails[side].inner, axis=0).T).sum()) for side in SIDES]
-            )
-            for rails in (flat, worn)
+        length_flat, length_worn = (
+            sum(length(rails[side].inner) for side in SIDES) for rails in (flat, worn)
         )
-        return float(on_body / max(of_flat * self.scale, 1))
+        return length_worn / max(length_flat * self.scale, 1)
 
     # --- trousers and shorts
 
@@ -340,7 +337,7 @@ class _Fit:
         return float(np.interp(0, np.maximum.accumulate(height), leg.at))
 
     def _leg_ends(self, flat: Rails, leg: Leg, begin: float) -> float:
-        inseam = float(np.hypot(*np.diff(flat.inner[flat.upper - 1 :], axis=0).T).sum())
+        inseam = length(flat.inner[flat.upper - 1 :])
         whole = leg.length(begin, 2.0)
         share = inseam * self.scale / max(whole, 1)
         if self.outline.kind == "trousers" and share > _ANKLE_SNAP:
@@ -422,11 +419,11 @@ class _Fit:
 
     def _length_scale(self, flat: Rails, top: Point) -> float:
         """Pixels of the scene for one of the garment, downwards: not below the ankles."""
-        length = float(flat.inner[-1, 1] - flat.inner[0, 1])
+        whole = float(flat.inner[-1, 1] - flat.inner[0, 1])
         ankles = [self.legs[side].point(_SKIRT_LOWEST) for side in SIDES]
         most = min(float((point - top) @ self._way()) for point in ankles)
         least = _SKIRT_SHORTEST * self.scene.body.shoulder_width
-        return float(np.clip(length * self.scale, least, most)) / max(length, 1)
+        return float(np.clip(whole * self.scale, least, most)) / max(whole, 1)
 
     def _beside(self, side: Side, axis: Points, across: Point) -> Floats:
         """(n,): from the axis to the outside of the body and its legs, row by row."""

@@ -34,6 +34,7 @@ _DRESS_BEGINS = 1.2
 _BELOW_CHIN = -0.30
 _TILE = 256
 """Of noise, pixels: it repeats, which nobody sees."""
+_TORSO_ENDS = (1.08, 1.16)
 _GRAIN_LEAST, _GRAIN_MOST = 0.5, 3.0
 """Standard deviation of a camera's noise, levels."""
 
@@ -102,6 +103,8 @@ def bare_grounds(small: Scene, old: Mask, target: TopTarget, relief: Floats) -> 
     width = small.body.shoulder_width
     # On the shoulders the skin goes out to the joints, below them to the flanks.
     wide = np.where(down < 0.12, np.abs(small.aside) / (0.56 * width), beside)
+    if target.legs:  # between the legs is what lies behind them
+        body = body * (1 - smoothstep(down, *_TORSO_ENDS))
     chest = body * (1 - smoothstep(wide, 0.98, 1.06)) * smoothstep(down, -0.35, -0.3)
     below = smoothstep(down, waist, waist + 0.03) * (1 - smoothstep(beside, 1.06, 1.12))
     grounds = [
