@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from app.engines.warp.arms import exits, fill, normals, rounded, running_mean, strayed
+from app.engines.warp.arms import exits, fill, normals, rounded, running_mean, skin_distance
 from app.engines.warp.arrays import blur, disc, resample, smoothstep
 from app.engines.warp.scene import ANKLE, FOOT, HEEL, HIP, KNEE, OUTWARD, Scene
 from app.engines.warp.values import SIDES, Floats, Mask, Point, Points, Side
@@ -210,7 +210,7 @@ def skin_tone(small: Scene, old: Mask) -> Floats:
 
     old: what is to go, 0–1.
     """
-    near = strayed(small.photo, small.parts.skin_tone) < _SKIN_NEAR
+    near = skin_distance(small.photo, small.parts.skin_tone) < _SKIN_NEAR
     for part in (small.parts.legs, small.parts.arms, small.parts.face):
         seen = (part > 0.95) & near & (old < 0.02)
         sure = cv2.erode(seen.astype(np.uint8), disc(5)) > 0

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from app.engines.warp.arms import normals
+from app.engines.warp.arms import Arm, normals, see_arm
 from app.engines.warp.arrays import length, resample, unit
 from app.engines.warp.legs import Leg, see_legs
 from app.engines.warp.scene import HIP, KNEE, OUTWARD, Scene
@@ -107,6 +107,7 @@ class BottomTarget:
     scale: float
     stretch: float
     legs: dict[Side, Leg]
+    arms: dict[Side, Arm]
     half_widths: dict[Side, Floats]
 
 
@@ -212,7 +213,10 @@ def place_bottom(scene: Scene, garment: Garment) -> BottomTarget:
     outline = garment.outline
     assert isinstance(outline, BottomOutline)
     waist = find_waist(scene)
-    half_widths: dict[Side, Floats] = {side: torso_half_widths(scene, side) for side in SIDES}
+    arms = {side: see_arm(scene, side) for side in SIDES}
+    half_widths: dict[Side, Floats] = {
+        side: torso_half_widths(scene, side, arms[side]) for side in SIDES
+    }
     legs = see_legs(scene)
     scale = _scale(outline, half_widths, waist)
     fit = _Fit(scene, outline, waist, half_widths, legs, scale)
@@ -231,6 +235,7 @@ def place_bottom(scene: Scene, garment: Garment) -> BottomTarget:
         scale=scale,
         stretch=fit.stretch(flat, worn),
         legs=legs,
+        arms=arms,
         half_widths=half_widths,
     )
 

@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 
 from app.engines.warp import legs, removal, shading
-from app.engines.warp.arms import fill, old_sleeve, see_arm
+from app.engines.warp.arms import fill, old_sleeve
 from app.engines.warp.arrays import blur, resize, smoothstep
 from app.engines.warp.composition import Bared, Easel
 from app.engines.warp.lower import BottomTarget, Rails
@@ -215,8 +215,8 @@ def in_front(scene: Scene, target: BottomTarget) -> Mask:
     top = np.ones_like(parts.upper)
     if target.tucked:
         top = 1 - smoothstep(scene.down, target.waist_down - 0.16, target.waist_down - 0.12)
-        for side in SIDES:
-            sleeve = old_sleeve(scene, see_arm(scene, side))
+        for arm in target.arms.values():
+            sleeve = old_sleeve(scene, arm)
             if sleeve is not None:
                 top = np.maximum(top, sleeve)
     both = parts.arms + parts.hair + parts.feet + parts.upper * top
