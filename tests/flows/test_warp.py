@@ -74,6 +74,7 @@ def test_it_says_that_it_is_a_preview_and_under_which_licences(shopper: Shopper)
 
     assert (warp["name"], warp["default"], mock["name"]) == ("warp", True, "mock")
     assert "preview" in warp["title"].lower()
+    assert warp["photo_types"] == ["flat-lay"], "worn garments are refused"
     licences = {one["subject"]: one["licence"] for one in warp["licences"]}
     assert licences["pose_landmark_full.tflite"] == "Apache-2.0"
     assert len(licences) > 3

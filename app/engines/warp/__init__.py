@@ -40,6 +40,7 @@ class WarpEngine:
             Licence("warp", "Apache-2.0"),
             *(Licence(weight.file, weight.licence) for weight in weights.WEIGHTS),
         ),
+        photo_types=("flat-lay",),
         min_side=MIN_SIDE,
     )
 
