@@ -45,13 +45,16 @@ WITHIN_WARP = {
     "app.engines.warp.silhouette": 1.04,
     "app.engines.warp.garments": 1.05,
     "app.engines.warp.hem": 1.05,
-    "app.engines.warp.targets": 1.05,
+    "app.engines.warp.legs": 1.05,
     "app.engines.warp.places": 1.06,
-    "app.engines.warp.removal": 1.06,
-    "app.engines.warp.warping": 1.06,
-    "app.engines.warp.composition": 1.07,
+    "app.engines.warp.targets": 1.06,
+    "app.engines.warp.lower": 1.07,
     "app.engines.warp.parsing": 1.07,
-    "app.engines.warp.engine": 1.08,
+    "app.engines.warp.removal": 1.07,
+    "app.engines.warp.warping": 1.07,
+    "app.engines.warp.composition": 1.08,
+    "app.engines.warp.lower_layers": 1.09,
+    "app.engines.warp.engine": 1.10,
 }
 EMPTY_PACKAGES = {"app", "app.middleware", "app.routers", "app.services"}
 
