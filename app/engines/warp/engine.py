@@ -123,7 +123,7 @@ class Pipeline:
 
         run.stage("quality")
         figure, noticed = quality.judge(dressed.noticed)
-        codes = dict.fromkeys((*people.cautions(photo, body), *garment.cautions, *noticed))
+        codes = dict.fromkeys((*people.cautions(photo, pose, body), *garment.cautions, *noticed))
         run.done("quality")
         return TryOnResult(
             picture=picture,

@@ -36,9 +36,9 @@ _UPRIGHT = 0.77
 """The cosine of 40°: a leaning person, not a lying one. A garment was found as a person upside
 down."""
 
-_TURNED = 0.3
-"""How far the left shoulder is to the right of the right one, in torso lengths. Usable: 0.58–0.71;
-from the side near 0, from behind negative."""
+_TURNED, _TURNED_A_LITTLE = 0.38, 0.54
+"""How far the left shoulder is to the right of the right one, in torso lengths. Usable: 0.58–0.71.
+A rendered man turned by 30°: 0.64, by 55°: 0.47; from the side 0.00, from behind -0.64."""
 
 _NARROWEST_SHOULDERS_PX = 70
 """Below this an arm has fewer pixels across than the masks are uncertain by. Usable: 176 and up."""
@@ -117,10 +117,14 @@ def check_hips(photo: Rgb, body: Body, category: Category) -> None:
         )
 
 
-def cautions(photo: Rgb, body: Body) -> tuple[str, ...]:
-    """Codes of what the shopper should know: `hips_out_of_frame`."""
-    below = body.hips[1] - photo.shape[0]
-    return ("hips_out_of_frame",) if below > _HIPS_BELOW * body.torso_length else ()
+def cautions(photo: Rgb, pose: Pose, body: Body) -> tuple[str, ...]:
+    """Codes of what the shopper should know: `hips_out_of_frame`, `turned_aside`."""
+    found = []
+    if body.hips[1] - photo.shape[0] > _HIPS_BELOW * body.torso_length:
+        found.append("hips_out_of_frame")
+    if _turned(pose, body) < _TURNED_A_LITTLE:
+        found.append("turned_aside")
+    return tuple(found)
 
 
 def _check_upright(body: Body) -> None:
@@ -152,8 +156,7 @@ def _check_frame(photo: Rgb, pose: Pose, body: Body) -> None:
 
 
 def _check_front(networks: Networks, photo: Rgb, pose: Pose, body: Body) -> None:
-    side = pose.points[_LEFT_SHOULDER] - pose.points[_RIGHT_SHOULDER]
-    turned = float(body.up[0] * side[1] - body.up[1] * side[0]) / body.torso_length
+    turned = _turned(pose, body)
     if turned < -_TURNED:
         _refuse(FailureCode.PERSON_FROM_BEHIND, log=f"turned {turned:.2f}")
     if turned < _TURNED:
@@ -171,6 +174,11 @@ def _check_front(networks: Networks, photo: Rgb, pose: Pose, body: Body) -> None
             "The face cannot be seen. Use a photo from the front, with nothing before the face.",
             log=f"face {score:.2f}",
         )
+
+
+def _turned(pose: Pose, body: Body) -> float:
+    side = pose.points[_LEFT_SHOULDER] - pose.points[_RIGHT_SHOULDER]
+    return float(body.up[0] * side[1] - body.up[1] * side[0]) / body.torso_length
 
 
 def _has_whole_face(photo: Rgb, pose: Pose) -> bool:

@@ -20,6 +20,7 @@ MESSAGES = MappingProxyType(
         "old_hem_visible": "The old garment is longer than the new one: part of it is a guess.",
         "skin_painted": "The old garment hid skin that shows now; it is painted, not photographed.",
         "hips_out_of_frame": "The hips are not in the photo: the garment's length is a guess.",
+        "turned_aside": "The person is turned to the side: the garment may sit a little askew.",
         "garment_unclear": "The garment's outline was not clear everywhere.",
         "person_unclear": "The person's outline was not clear everywhere.",
     }

@@ -67,6 +67,12 @@ _RARE = 0.002
 _MOST_GROUND, _MOST_PERSON = 6.0, 6.0
 """The evidence of one pixel's colour, as logarithms of likelihood ratios, is bounded."""
 
+_MOST_OPINION = 3.5
+"""The same for the networks."""
+
+_CLEAR = 4.0
+"""Evidence beyond doubt."""
+
 _NOISE, _LEAST_BELIEVED = (6.0, 16.0), 2.0
 """Where the guess is wrong by as much (Lab units, 80 of 100 pixels), looking like the ground counts
 less and less: behind brown skin there may be brown wood."""
@@ -103,25 +109,27 @@ _CORE = 5.0
 class Silhouette:
     """inside: where it is more likely than not. likely: the networks' opinion.
 
-    noise: how much the ground varies, Lab units. shown: 0–1, how well the person stands out.
+    noise: how much the ground varies, Lab units. clear: 0–1, how clear the edge is.
     """
 
     inside: NDArray[np.bool_]
     likely: Mask
     noise: float
-    shown: float
+    clear: float
 
 
 def find_silhouette(networks: Networks, view: View) -> Silhouette:
     likely = _opinion(networks, view)
     core = _core(view) * (likely > _AGREED)
     evidence, noise = _unlike_ground(view, likely, core)
-    evidence += np.clip(_logit(likely), -3.5, 3.5) + _CORE * core
+    evidence += np.clip(_logit(likely), -_MOST_OPINION, _MOST_OPINION) + _CORE * core
     smooth = guided_filter(view.grey, np.asarray(evidence / 20, np.float32), 3, 2e-4)
     hard = ((smooth > 0) & (likely > _NOBODY / 2)).astype(np.uint8)
     opened = cv2.morphologyEx(hard, cv2.MORPH_OPEN, np.ones((3, 3), np.uint8))
     hard = _without_pinholes(largest_component(np.asarray(opened, np.uint8)))
-    return Silhouette(hard > 0, likely, noise, 1.0)
+    edge = cv2.morphologyEx(hard, cv2.MORPH_GRADIENT, np.ones((7, 7), np.uint8)) > 0
+    doubt = np.abs(evidence[edge]) if edge.any() else np.zeros(1)
+    return Silhouette(hard > 0, likely, noise, float(np.minimum(doubt / _CLEAR, 1).mean()))
 
 
 def _opinion(networks: Networks, view: View) -> Mask:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -12,10 +13,10 @@ from PIL import Image
 
 from app import catalogue
 from app.engines.warp.networks import Networks
+from tests.people import NAMES, TRUTH
 
 ROOT = Path(__file__).parents[3]
-TRUTH = ROOT / "tests" / "data" / "people"
-PEOPLE = tuple(sorted(item.id for item in catalogue.people()))
+PEOPLE = NAMES
 
 
 def weights_folder() -> Path:
@@ -28,7 +29,26 @@ def networks() -> Networks:
     return Networks(weights_folder())
 
 
+@cache
 def rendered(name: str) -> NDArray[np.uint8]:
-    """(1024, 768, 3): one of the catalogue's people."""
-    with Image.open(catalogue.FOLDER / "people" / f"{name}.webp") as picture:
-        return np.asarray(picture.convert("RGB"))
+    """(1024, 768, 3): one of the catalogue's people; not to be written to."""
+    return _read(catalogue.FOLDER / "people" / f"{name}.webp")
+
+
+@cache
+def flat_lay(name: str) -> NDArray[np.uint8]:
+    """(h, w, 3): one of the catalogue's garments; not to be written to."""
+    return _read(catalogue.FOLDER / "garments" / f"{name}.webp")
+
+
+@cache
+def from_truth(name: str) -> NDArray[np.uint8]:
+    """(512, 384, 3): a picture that lies beside the ground truth."""
+    return _read(TRUTH / f"{name}.webp")
+
+
+def _read(path: Path) -> NDArray[np.uint8]:
+    with Image.open(path) as picture:
+        pixels = np.asarray(picture.convert("RGB"))
+    pixels.setflags(write=False)
+    return pixels
