@@ -10,7 +10,7 @@ import time
 from pathlib import Path
 from typing import Any, NoReturn
 
-from app.engines import Caution, EngineInfo, Licence, RunContext, TryOnRequest, TryOnResult
+from app.engines import CATEGORIES, Caution, EngineInfo, Licence, RunContext, TryOnRequest, TryOnResult
 from app.errors import EngineError, EngineUnavailable
 
 
@@ -31,7 +31,7 @@ class Acts:
             timings_s={"act": 0.25},
             warnings=(Caution("echo", "This is the photo itself."),),
         )
-        if request.category == "auto":
+        if request.category in ("auto", *CATEGORIES):
             return result
         instead = getattr(self, request.category)(context)
         if isinstance(instead, TryOnResult):

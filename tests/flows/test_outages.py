@@ -155,6 +155,7 @@ def test_an_embedded_database_that_was_killed_is_brought_back(
     assert not file.exists(), "the last user stops the database"
 
 
+@pytest.mark.slow
 def test_an_embedded_database_whose_folder_was_removed_is_made_anew(
     serve: Serve, tmp_path: Path
 ) -> None:
