@@ -10,7 +10,15 @@ import time
 from pathlib import Path
 from typing import Any, NoReturn
 
-from app.engines import CATEGORIES, Caution, EngineInfo, Licence, RunContext, TryOnRequest, TryOnResult
+from app.engines import (
+    CATEGORIES,
+    Caution,
+    EngineInfo,
+    Licence,
+    RunContext,
+    TryOnRequest,
+    TryOnResult,
+)
 from app.errors import EngineError, EngineUnavailable
 
 
