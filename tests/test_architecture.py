@@ -49,10 +49,11 @@ WITHIN_WARP = {
     "app.engines.warp.places": 1.06,
     "app.engines.warp.targets": 1.06,
     "app.engines.warp.lower": 1.07,
-    "app.engines.warp.parsing": 1.07,
     "app.engines.warp.removal": 1.07,
+    "app.engines.warp.tidying": 1.07,
     "app.engines.warp.warping": 1.07,
     "app.engines.warp.composition": 1.08,
+    "app.engines.warp.parsing": 1.08,
     "app.engines.warp.lower_layers": 1.09,
     "app.engines.warp.engine": 1.10,
 }
