@@ -248,7 +248,7 @@ def _untouched(changed: dict[tuple[str, str], int]) -> Figure:
         to_reach="0",
         reached=total == 0 and bool(pairs),
         details={
-            "what": f"face, hair, hands and far ground, after the true labels, in {len(pairs)} pairs",
+            "what": f"face, hair, hands, far ground, after the true labels, in {len(pairs)} pairs",
             **by_kind,
             "worst": ", ".join(f"{pair}: {what} {count}" for (what, pair), count in worst),
         },
