@@ -6,8 +6,9 @@ the rest of the photo is ever copied, and no stage has to know of two sizes.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-from typing import cast
+from collections.abc import Callable
+from dataclasses import dataclass, fields, replace
+from typing import Any, cast
 
 import cv2
 import numpy as np
@@ -97,17 +98,7 @@ class Scene:
             photo=small(self.photo),
             pose=_scale_pose(pose, 0.5),
             body=body,
-            parts=replace(
-                parts,
-                person=small(parts.person),
-                hair=small(parts.hair),
-                face=small(parts.face),
-                arms=small(parts.arms),
-                upper=small(parts.upper),
-                lower=small(parts.lower),
-                legs=small(parts.legs),
-                feet=small(parts.feet),
-            ),
+            parts=_each(parts, small),
             x=x,
             y=y,
             down=body.down_torso(x, y),
@@ -199,14 +190,13 @@ def _crop_parts(parts: Parts, scale: float, box: tuple[int, int, int, int]) -> P
         warped = cv2.warpAffine(mask, back, size, flags=flags, borderMode=cv2.BORDER_REPLICATE)
         return cast("Mask", warped)
 
-    return replace(
-        parts,
-        person=crop(parts.person),
-        hair=crop(parts.hair),
-        face=crop(parts.face),
-        arms=crop(parts.arms),
-        upper=crop(parts.upper),
-        lower=crop(parts.lower),
-        legs=crop(parts.legs),
-        feet=crop(parts.feet),
-    )
+    return _each(parts, crop)
+
+
+def _each(parts: Parts, change: Callable[[Mask], Mask]) -> Parts:
+    """The parts, every mask of them changed."""
+    values: dict[str, Any] = {one.name: getattr(parts, one.name) for one in fields(parts)}
+    masks: dict[str, Any] = {
+        name: change(value) for name, value in values.items() if getattr(value, "ndim", 0) == 2
+    }
+    return replace(parts, **masks)

@@ -1,0 +1,159 @@
+"""The stages together, on the catalogue's rendered people and garments."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from app import catalogue
+from app.engines import RunContext, TryOnRequest, TryOnResult
+from app.engines.warp.engine import EFFORTS, Pipeline
+from app.engines.warp.pose import find_pose
+from app.engines.warp.values import Rgb
+from app.errors import EngineError, FailureCode, RunCancelled
+from tests.unit.warp.conftest import rendered, weights_folder
+
+
+@pytest.fixture(scope="module")
+def pipeline() -> Pipeline:
+    return Pipeline(weights_folder())
+
+
+def _garment(name: str) -> Rgb:
+    with Image.open(catalogue.FOLDER / "garments" / f"{name}.webp") as picture:
+        return np.asarray(picture.convert("RGB"))
+
+
+def _context(stages: list[tuple[str, float | None]] | None = None) -> RunContext:
+    told = [] if stages is None else stages
+    return RunContext(
+        progress=lambda stage, done: told.append((stage, done)),
+        check=lambda: None,
+        deadline=1e18,
+        scratch=Path(),
+    )
+
+
+@pytest.fixture(scope="module")
+def worn(pipeline: Pipeline) -> TryOnResult:
+    return pipeline.run(TryOnRequest(rendered("mia"), _garment("tshirt-print")), _context())
+
+
+def test_the_picture_is_as_large_as_the_photo(worn: TryOnResult) -> None:
+    assert worn.picture.shape == rendered("mia").shape
+    assert worn.picture.dtype == np.uint8
+
+
+def test_the_garment_is_on_the_body_and_the_face_is_the_persons_own(
+    pipeline: Pipeline, worn: TryOnResult
+) -> None:
+    photo = rendered("mia")
+    pose, body = find_pose(pipeline._networks, photo)
+    changed = (worn.picture != photo).any(2)
+
+    x, y = (round(float(value)) for value in (body.shoulders * 0.6 + body.hips * 0.4))
+    assert changed[y - 40 : y + 40, x - 40 : x + 40].mean() > 0.9
+    eyes = pose.points[[2, 5]].mean(0)
+    mouth = pose.points[[9, 10]].mean(0)
+    left, right = round(float(eyes[0])) - 25, round(float(eyes[0])) + 25
+    assert not changed[round(float(eyes[1])) - 15 : round(float(mouth[1])), left:right].any()
+
+
+def test_far_from_the_garment_no_pixel_changes(worn: TryOnResult) -> None:
+    changed = (worn.picture != rendered("mia")).any(2)
+
+    assert not changed[:, :20].any()
+    assert not changed[:60].any()
+    assert changed.mean() < 0.6
+
+
+def test_the_same_input_gives_the_same_bytes(pipeline: Pipeline, worn: TryOnResult) -> None:
+    again = pipeline.run(TryOnRequest(rendered("mia"), _garment("tshirt-print")), _context())
+
+    assert np.array_equal(again.picture, worn.picture)
+    assert again.quality == worn.quality
+
+
+def test_a_person_in_a_mirror_gives_the_picture_in_a_mirror(
+    pipeline: Pipeline, worn: TryOnResult
+) -> None:
+    photo = np.ascontiguousarray(rendered("mia")[:, ::-1])
+    garment = np.ascontiguousarray(_garment("tshirt-print")[:, ::-1])
+
+    other = pipeline.run(TryOnRequest(photo, garment), _context()).picture[:, ::-1]
+
+    difference = np.abs(other.astype(np.float32) - worn.picture.astype(np.float32)).mean()
+    assert float(difference) < 6  # levels; networks and key points are not quite even-handed
+
+
+def test_it_says_how_good_it_is_and_how_long_each_stage_took(worn: TryOnResult) -> None:
+    assert worn.quality is not None
+    assert 0.5 < worn.quality <= 1
+    assert {"pose", "garment", "parsing", "warping", "composition"} <= worn.timings_s.keys()
+
+
+def test_progress_only_grows(pipeline: Pipeline) -> None:
+    told: list[tuple[str, float | None]] = []
+
+    pipeline.run(TryOnRequest(rendered("leo"), _garment("henley")), _context(told))
+
+    fractions = [fraction for _, fraction in told if fraction is not None]
+    assert len(fractions) >= 6
+    assert fractions == sorted(fractions)
+    assert fractions[-1] < 1
+
+
+def test_it_can_be_cancelled_between_stages(pipeline: Pipeline) -> None:
+    looks = 0
+
+    def check() -> None:
+        nonlocal looks
+        looks += 1
+        if looks == 4:
+            raise RunCancelled
+
+    context = RunContext(lambda *_: None, check, 1e18, Path())
+    with pytest.raises(RunCancelled):
+        pipeline.run(TryOnRequest(rendered("leo"), _garment("henley")), context)
+
+
+@pytest.mark.parametrize("mode", EFFORTS)
+def test_every_mode_gives_a_picture_of_the_photos_size(pipeline: Pipeline, mode: str) -> None:
+    request = TryOnRequest(rendered("ken"), _garment("sweater"), mode=mode)  # type: ignore[arg-type]
+
+    result = pipeline.run(request, _context())
+
+    assert result.picture.shape == request.person.shape
+    changed = (result.picture != request.person).any(2)
+    assert 0.05 < changed.mean() < 0.7
+    assert not changed[:60].any()
+
+
+def test_a_large_photo_is_shrunk_to_the_modes_bound(pipeline: Pipeline) -> None:
+    large = np.asarray(Image.fromarray(rendered("ken")).resize((1500, 2000)))
+
+    result = pipeline.run(TryOnRequest(large, _garment("sweater")), _context())
+
+    assert max(result.picture.shape[:2]) == EFFORTS["balanced"].result
+
+
+def test_the_stages_pictures_can_be_looked_at(pipeline: Pipeline) -> None:
+    shown: dict[str, Rgb] = {}
+
+    request = TryOnRequest(rendered("ada"), _garment("henley"))
+    pipeline.run(request, _context(), on_picture=shown.__setitem__)
+
+    assert {"garment", "parts"} <= shown.keys()
+    assert all(picture.dtype == np.uint8 and picture.ndim == 3 for picture in shown.values())
+
+
+def test_nobody_there_is_said_so(pipeline: Pipeline) -> None:
+    plain = np.full((400, 300, 3), 180, np.uint8)
+
+    with pytest.raises(EngineError) as caught:
+        pipeline.run(TryOnRequest(plain, _garment("henley")), _context())
+
+    assert caught.value.failure is FailureCode.NO_PERSON

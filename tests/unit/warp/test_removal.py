@@ -1,0 +1,99 @@
+"""What is painted where the old garment was."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from app.engines.warp import removal
+from app.engines.warp.arms import old_sleeve, painted_arm, see_arm
+from app.engines.warp.scene import Scene
+from app.engines.warp.targets import TopTarget, place_top
+from app.engines.warp.values import Floats, Mask
+from tests.unit.warp.drawn import GROUND, SKIN, drawn_garment, drawn_scene
+
+
+def _bared(scene: Scene, seed: int = 0) -> tuple[TopTarget, Mask, Floats]:
+    target = place_top(scene, drawn_garment())
+    old = removal.old_top(scene, target)
+    small = scene.half()
+    few = old[::2, ::2]
+    grounds = removal.bare_grounds(small, few, target, np.ones_like(few))
+    return target, old, removal.erase(scene, grounds, seed)
+
+
+def test_what_goes_reaches_a_little_beyond_the_mask() -> None:
+    mask = np.zeros((40, 40), np.float32)
+    mask[10:30, 10:30] = 1
+
+    gone = removal.worn(mask, reach=2)
+
+    assert gone[9, 20] > 0.5
+    assert gone[5, 20] < 0.05
+    assert gone[20, 20] == pytest.approx(1, abs=1e-4)
+
+
+def test_the_old_top_is_gone_and_the_bare_arms_stay() -> None:
+    scene = drawn_scene()
+
+    _, old, _ = _bared(scene)
+
+    assert (old[scene.parts.upper > 0.5] > 0.9).mean() > 0.98
+    forearms = (scene.parts.arms > 0.5) & (scene.down > 0.6) & (scene.down < 0.9)
+    assert float(old[forearms].mean()) < 0.2  # the softness at their edges
+
+
+def test_an_old_sleeve_goes_with_its_garment() -> None:
+    scene = drawn_scene(sleeves_to=240)
+
+    _, old, _ = _bared(scene)
+
+    sleeve = (scene.parts.upper > 0.5) & (np.abs(scene.aside) > 56)
+    assert (old[sleeve] > 0.9).mean() > 0.97
+
+
+def test_beside_the_body_comes_the_ground() -> None:
+    scene = drawn_scene(sleeves_to=240)
+
+    _, _, base = _bared(scene)
+
+    beside = (scene.parts.person == 0) & (np.abs(scene.aside) > 90)
+    assert np.abs(base[beside] - GROUND).mean() < 4
+
+
+def test_under_a_sleeve_comes_skin_of_the_persons_own_tone() -> None:
+    scene = drawn_scene(sleeves_to=240)
+
+    _, _, base = _bared(scene)
+
+    for side in ("left", "right"):
+        x, y = (round(float(value)) for value in see_arm(scene, side).line[20])
+        painted = base[y - 4 : y + 5, x - 3 : x + 4].reshape(-1, 3).mean(0)
+        np.testing.assert_allclose(painted, SKIN, rtol=0.15)
+
+
+def test_a_painted_arm_is_slimmer_than_the_sleeve_that_hid_it() -> None:
+    scene = drawn_scene(sleeves_to=240)
+
+    arm = see_arm(scene, "left")
+
+    painted, sleeve = painted_arm(scene, arm), old_sleeve(scene, arm)
+    assert painted is not None
+    assert sleeve is not None
+    assert 0.4 < float(painted.sum() / sleeve.sum()) < 1
+    assert float((painted * (1 - scene.parts.person)).max()) < 0.5
+
+
+def test_a_bare_arm_is_not_painted() -> None:
+    scene = drawn_scene()
+
+    assert painted_arm(scene, see_arm(scene, "left")) is None
+
+
+def test_the_same_seed_gives_the_same_grain() -> None:
+    scene = drawn_scene()
+
+    first, again, other = (_bared(scene, seed)[2] for seed in (3, 3, 4))
+
+    assert np.array_equal(first, again)
+    assert not np.array_equal(first, other)
