@@ -65,6 +65,7 @@ def _in_place(outline: TopOutline) -> TopTarget:
         old_hem_down=1.0,
         half_widths={},
         arms={},
+        legs={},
     )
 
 
