@@ -165,7 +165,7 @@ class _Person:
         bound = 0.5 * self.skin**2  # however well it was learned, skin is like the face
         for part in SKIN:
             own = np.minimum(costs[:, part] + _OTHERS_SKIN, skin)
-            costs[:, part] = np.minimum(np.maximum(own, bound), bound + general)
+            costs[:, part] = np.minimum(np.maximum(own, bound), general + 1.6 * bound)
         return costs
 
     def _cheapest(self, costs: Floats) -> tuple[NDArray[np.int8], Floats]:

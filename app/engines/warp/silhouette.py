@@ -38,8 +38,8 @@ _GROUND_MARGIN = 0.02
 _LEAST_GROUND = 0.02
 """Of the view: less than this tells nothing of the rest."""
 
-_HIDDEN = 0.07
-"""Of the view's height: the width of the ring of ground that is hidden from the guess, to see how
+_HIDDEN = 0.2
+"""Shoulder widths, about the width of an arm: the width of the ring of ground that is hidden from the guess, to see how
 far guesses go wrong."""
 
 _GUESS_SIDE = 2
@@ -95,8 +95,14 @@ _BONES = (
 )
 """Joints of the limbs, and a radius well inside of them, in shoulder widths."""
 
-_TORSO_INSET = 0.12
-"""The middle of the torso begins this far from its corners, of the way to its centre."""
+_TORSO_INSET, _FACE_INSET = 0.12, 0.3
+"""The middle of torso and face begin this far from their corners, of the way to their centres."""
+
+_PINHOLE = 0.0004
+"""Of the view."""
+
+_NO_GAP = 0.95
+"""The networks' mean opinion of a hole; of gaps between arm and body they say 0.2–0.8."""
 
 _AGREED = 0.85
 """Where the networks see less of a person, an elbow may have been guessed wrong."""
@@ -126,7 +132,7 @@ def find_silhouette(networks: Networks, view: View) -> Silhouette:
     smooth = guided_filter(view.grey, np.asarray(evidence / 20, np.float32), 3, 2e-4)
     hard = ((smooth > 0) & (likely > _NOBODY / 2)).astype(np.uint8)
     opened = cv2.morphologyEx(hard, cv2.MORPH_OPEN, np.ones((3, 3), np.uint8))
-    hard = _without_pinholes(largest_component(np.asarray(opened, np.uint8)))
+    hard = _without_holes(largest_component(np.asarray(opened, np.uint8)), likely)
     edge = cv2.morphologyEx(hard, cv2.MORPH_GRADIENT, np.ones((7, 7), np.uint8)) > 0
     doubt = np.abs(evidence[edge]) if edge.any() else np.zeros(1)
     return Silhouette(hard > 0, likely, noise, float(np.minimum(doubt / _CLEAR, 1).mean()))
@@ -154,7 +160,7 @@ def _unlike_ground(view: View, likely: Mask, core: Mask) -> tuple[Floats, float]
     """
     ground = likely < _NOBODY
     outer = _eroded(ground, _GROUND_MARGIN * view.shape[0])
-    far = _eroded(outer, _HIDDEN * view.shape[0])
+    far = _eroded(outer, _HIDDEN * view.unit)
     ring = outer & ~far
     if min(far.mean(), ring.mean()) < _LEAST_GROUND:
         return np.zeros(view.shape, np.float32), 99.0
@@ -233,17 +239,20 @@ def _core(view: View) -> Mask:
     for joints, radius in _BONES:
         bone = view.points[list(joints)].astype(np.int32)
         cv2.polylines(mask, [bone], False, 1, max(1, round(2 * radius * view.unit)))
-    face = cv2.convexHull(view.points[:11].astype(np.int32))
-    cv2.fillConvexPoly(mask, face, 1)
+    face = view.points[:11]
+    middle = face + _FACE_INSET * (face.mean(0) - face)
+    cv2.fillConvexPoly(mask, cv2.convexHull(middle.astype(np.int32)), 1)
     corners = view.points[[12, 11, 23, 24]]
     inner = corners + _TORSO_INSET * (corners.mean(0) - corners)
     cv2.fillConvexPoly(mask, inner.astype(np.int32), 1)
     return mask.astype(np.float32)
 
 
-def _without_pinholes(mask: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Close holes too small to be a gap between arm and body."""
-    count, islands, stats, _ = cv2.connectedComponentsWithStats(1 - mask, connectivity=4)
-    small = stats[:, cv2.CC_STAT_AREA] < 0.0004 * mask.size
-    small[0] = False
-    return np.asarray(mask | small[islands] & (count > 1), np.uint8)
+def _without_holes(mask: NDArray[np.uint8], likely: Mask) -> NDArray[np.uint8]:
+    """Close holes too small to be a gap between arm and body, or where the networks see none."""
+    _, islands, stats, _ = cv2.connectedComponentsWithStats(1 - mask, connectivity=4)
+    area = stats[:, cv2.CC_STAT_AREA]
+    seen = np.bincount(islands.ravel(), likely.ravel(), len(area)) / np.maximum(1, area)
+    closed = (area < _PINHOLE * mask.size) | (seen > _NO_GAP)
+    closed[0] = False
+    return np.asarray(mask | closed[islands], np.uint8)
