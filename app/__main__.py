@@ -106,7 +106,7 @@ def serve(settings: Settings, options: argparse.Namespace) -> int:
     import uvicorn
 
     from app.http import BoundedHttpProtocol
-    from app.main import create_app
+    from app.main import create_app, settle
     from app.runtime import serving
 
     host = options.host or settings.host
@@ -115,6 +115,7 @@ def serve(settings: Settings, options: argparse.Namespace) -> int:
     class Server(uvicorn.Server):
         async def startup(self, sockets: list[socket.socket] | None = None) -> None:
             await super().startup(sockets)
+            settle()
             _print_addresses(host, listener.getsockname()[1])
 
     signal.signal(signal.SIGTERM, _end)  # also while we start

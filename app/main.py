@@ -15,6 +15,7 @@ if __name__ == "__main__":
 
     raise SystemExit(main(["serve"]))
 
+import gc
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, ExitStack, asynccontextmanager
 from functools import cache, partial
@@ -122,10 +123,22 @@ def _lifespan(
         with ExitStack() as stack:
             parts = serving(settings, concurrency=settings.worker_concurrency)
             app.state.runtime = await run_in_threadpool(stack.enter_context, parts)
+            settle()
             yield
             await run_in_threadpool(stack.close)
 
     return lifespan
+
+
+def settle() -> None:
+    """Tell the garbage collector that what start-up made is there to stay, and to look less often.
+
+    It took a twentieth of a create's CPU, most of it for objects of imported modules. What requests
+    leave behind goes by reference counts; cycles wait a few requests longer now.
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(10_000, 20, 20)
 
 
 def _limiter(settings: Settings) -> RateLimiter | None:

@@ -100,7 +100,7 @@ async def create(form: Annotated[CreateForm, Form()], rt: Rt, later: BackgroundT
     """Take the pictures and answer at once; a worker makes the picture. Then poll `Location`."""
     # With threads of their own: uploads that wait for each other must not keep polls waiting.
     seen = await to_thread.run_sync(_take, form, rt, limiter=rt.upload_threads)
-    later.add_task(rt.queue.notify, seen.row.id)
+    later.add_task(_ring, rt, seen.row.id)
     return Response(
         sessions.present(seen, rt.keyring).model_dump_json(),
         status_code=201,
@@ -111,6 +111,11 @@ async def create(form: Annotated[CreateForm, Form()], rt: Rt, later: BackgroundT
             "Cache-Control": "no-store",
         },
     )
+
+
+async def _ring(rt: Runtime, session_id: UUID) -> None:
+    """A coroutine, because a function would be sent to a thread, for a thing of microseconds."""
+    rt.queue.notify(session_id)
 
 
 def _take(form: CreateForm, rt: Runtime) -> Seen:

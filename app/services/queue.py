@@ -13,7 +13,11 @@ from uuid import UUID
 
 class Queue(Protocol):
     def notify(self, session_id: UUID) -> None:
-        """Say that a session waits. Never raises: a lost ring costs seconds, not a job."""
+        """Say that a session waits.
+
+        Never raises, because a lost ring costs seconds and not a job; and never blocks, because it
+        is called on the event loop.
+        """
 
 
 class Bell:
