@@ -45,6 +45,9 @@ _GENERAL_SKIN = (5.5, 9.0)
 """What skin costs that is like the face's but was not seen: little in the first round, when only
 the face was learned; more in the second, when arms and hands were, too."""
 
+_NEVER_SKIN = 3.0
+"""Distances from the face's colour: what is further is not learned as skin, wherever it lies."""
+
 _OTHERS_SKIN = 0.5
 """What one part's skin costs in another's place."""
 
@@ -159,7 +162,8 @@ class _Person:
         """(n, PARTS). known: (n,) each, where the parts' colours are learned."""
         costs = np.empty((len(self.lab), PARTS), np.float32)
         for part in range(PARTS):
-            mixture = Mixture.learned(self.lab[known[part]], _COLOURS[part])
+            seen = known[part] & (self.skin < _NEVER_SKIN) if part in SKIN else known[part]
+            mixture = Mixture.learned(self.lab[seen], _COLOURS[part])
             costs[:, part] = self.palette.cost(mixture)
         skin = np.minimum(costs[:, FACE], costs[:, ARMS]) + _OTHERS_SKIN
         bound = 0.5 * self.skin**2  # however well it was learned, skin is like the face

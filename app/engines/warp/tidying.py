@@ -27,7 +27,7 @@ shadows of 10."""
 _STRAP_WIDTH, _STRAP_LENGTH = 0.09, 0.10
 """Shoulder widths: wider ones are found by their colour, shorter lines are no straps."""
 
-_STRAPS_END, _STRAPS_SIDE = 0.3, 0.46
+_STRAPS_END, _STRAPS_SIDE = 0.3, 0.5
 """Torso lengths below the shoulders, and shoulder widths from the spine: further out hang arms."""
 
 
