@@ -39,8 +39,8 @@ _LEAST_GROUND = 0.02
 """Of the view: less than this tells nothing of the rest."""
 
 _HIDDEN = 0.2
-"""Shoulder widths, about the width of an arm: the width of the ring of ground that is hidden from the guess, to see how
-far guesses go wrong."""
+"""Shoulder widths, about the width of an arm: the width of the ring of ground that is hidden from
+the guess, to see how far guesses go wrong."""
 
 _GUESS_SIDE = 2
 """The ground is guessed on a picture smaller by this."""
