@@ -30,6 +30,8 @@ _CORE = 0.7
 """Of a bare arm's half width: within it there is nothing but arm, whatever the labels say."""
 _THIN = np.float32(0.94)
 """Of the old sleeve's width: the arm in it, where it lies close."""
+_HEM = 0.015
+"""Of the arm's length: a hem stands off, and its shadow lies below it."""
 _SLEEVE_MARGIN = 0.035
 _SLEEVE_MARGIN_INSIDE = 0.07
 """How far an old sleeve may stand off the edge that was found, in shoulder widths; on the inside
@@ -154,7 +156,8 @@ def old_sleeve(scene: Scene, arm: Arm) -> Mask | None:
         return None
     width = scene.body.shoulder_width
     outer, inner = np.float32(_SLEEVE_MARGIN * width), np.float32(_SLEEVE_MARGIN_INSIDE * width)
-    polygon = arm.outline(0, arm.bare_from, arm.outer + outer, arm.inner + inner)
+    end = min(1.0, arm.bare_from + _HEM)
+    polygon = arm.outline(0, end, arm.outer + outer, arm.inner + inner)
     return fill((scene.height, scene.width), polygon)
 
 

@@ -11,7 +11,7 @@ from app.engines.warp import removal, shading
 from app.engines.warp.arms import bare_core, old_sleeve, painted_arm
 from app.engines.warp.arrays import blur, capsules, disc, push_pull, resize, smoothstep
 from app.engines.warp.scene import Scene
-from app.engines.warp.targets import TopTarget
+from app.engines.warp.targets import PIT_DOWN, TopTarget
 from app.engines.warp.values import SIDES, Floats, Mask, Rgb
 from app.engines.warp.warping import SleeveLayer, TopLayers
 
@@ -19,8 +19,8 @@ _INVISIBLE = 1 / 255
 """What changes a pixel by less than one level changes nothing."""
 _INSIDE_LIGHT = 0.88
 """Of the inside of the back, which lies in the neck's shadow."""
-_SLEEVE_SHADOW, _LIMB_SHADOW = 0.25, 0.35
-"""How dark the shadows on the torso are: of sleeves, and of arms in front of it."""
+_CONTACT_SHADOW, _SLEEVE_SHADOW, _LIMB_SHADOW = 0.24, 0.25, 0.35
+"""How dark the shadows are: the garment's on the skin, and on the torso the sleeves' and arms'."""
 
 
 class Easel:
@@ -185,7 +185,9 @@ def limbs_in_front(scene: Scene, small: Scene, target: TopTarget) -> Limbs:
     near = np.minimum(*(capsules(*small.forearm(side), *small.down.shape) for side in SIDES))
     fore = 1 - smoothstep(near, 0.95, 1.12)
     beside = removal.beside_torso(small, removal.halved(target.half_widths))
-    hanging = smoothstep(small.down, 0.33, 0.45) * smoothstep(beside, 0.75, 0.95)
+    # From the armpit on, and steeply: a soft edge would let the arm shine through the cloth.
+    pit = PIT_DOWN * small.body.shoulder_width / small.body.torso_length
+    hanging = smoothstep(small.down, pit, pit + 0.05) * smoothstep(beside, 0.68, 0.78)
     reach = np.clip(fore * (small.down > 0.05) + (1 - fore) * hanging, 0, 1).astype(np.float32)
     reach = resize(reach, scene.height, scene.width)
     seen, painted = scene.parts.arms, np.zeros_like(reach)
@@ -244,7 +246,7 @@ def _contact_shadow(scene: Scene, cover: Mask, old: Mask, head: Mask) -> Floats:
     width = scene.body.shoulder_width
     shifted = np.roll(cover, int(0.012 * width), 0)
     on_body = np.clip(scene.parts.person + old, 0, 1) * (1 - head)
-    return np.asarray(1 - blur(shifted, 0.035 * width) * 0.30 * on_body, np.float32)
+    return np.asarray(1 - blur(shifted, 0.035 * width) * _CONTACT_SHADOW * on_body, np.float32)
 
 
 def _sleeve_shadow(scene: Scene, sleeves: Mask) -> Floats:

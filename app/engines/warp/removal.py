@@ -18,7 +18,7 @@ from app.engines.warp.arrays import blur, disc, push_pull, resize, smoothstep
 from app.engines.warp.legs import bare_legs
 from app.engines.warp.scene import Scene
 from app.engines.warp.targets import TORSO_ROWS, TopTarget
-from app.engines.warp.values import SIDES, Floats, Mask, Side
+from app.engines.warp.values import SIDES, Floats, Mask, Points, Side
 
 _SKIN_NEAR = 2.4
 """Of what is painted on: in the skin's usual spreads, as `arms.skin_distance` measures."""
@@ -27,6 +27,8 @@ _ARM_SHADE = 0.20
 _WAIST_LOWEST, _WAIST_HIGHEST = 0.80, 0.60
 """As `down`. Above the waist what appears is skin, below it the trousers or the skirt; high ones
 reach up to a short top, which leaves no belly bare that was not bare before."""
+_EDGE = 3
+"""Pixels round the old garment that still have some of its colour."""
 _HOLE = 0.12
 """What is narrower is a hole in the old top, in shoulder widths."""
 _DRESS_BEGINS = 1.2
@@ -74,7 +76,7 @@ def old_top(scene: Scene, target: TopTarget) -> Mask:
     if target.old_hem_down > _DRESS_BEGINS and not target.legs:
         below = smoothstep(scene.down, target.hem_down - 0.01, target.hem_down + 0.02)
         upper = upper * (1 - below)
-    return worn(_without_holes(scene, np.asarray(upper, np.float32)))
+    return worn(_without_holes(scene, np.asarray(upper, np.float32)), reach=_EDGE)
 
 
 def _without_holes(scene: Scene, upper: Mask) -> Mask:
@@ -138,7 +140,27 @@ def _arm_ground(small: Scene, arm: Arm, skin: Floats) -> Ground | None:
     )
     deepest = max(1.0, float(np.percentile(depth[depth > 0], 95))) if depth.any() else 1.0
     shade = 1.06 - _ARM_SHADE * (1 - smoothstep(depth / deepest, 0.0, 0.9))
-    return Ground(where, np.asarray(skin * blur(shade, 1.5)[..., None], np.float32))
+    lit = skin * blur(shade, 1.5)[..., None]
+    return Ground(where, np.asarray(lit * _gain(small.photo, lit, arm), np.float32))
+
+
+def _gain(photo: Floats, painted: Floats, arm: Arm) -> Floats:
+    """(3,): what the paint is multiplied with to go over into the skin below the old sleeve.
+
+    What is carried on from an arm's edges is darker than its middle.
+    """
+    at = np.linspace(0, 1, len(arm.line))
+    bare = arm.line[(at > arm.bare_from + 0.05) & (at < min(0.9, arm.bare_from + 0.2))]
+    hidden = arm.line[(at > arm.bare_from - 0.15) & (at < arm.bare_from - 0.02)]
+    if len(bare) < 3 or len(hidden) < 3:
+        return np.ones(3, np.float32)
+    true, ours = (_mean_at(picture, line) for picture, line in ((photo, bare), (painted, hidden)))
+    return np.clip(true / np.maximum(ours, 1), 0.85, 1.25).astype(np.float32)
+
+
+def _mean_at(picture: Floats, line: Points) -> Floats:
+    x, y = (np.ascontiguousarray(line[None, :, i], np.float32) for i in (0, 1))
+    return np.asarray(cv2.remap(picture, x, y, cv2.INTER_LINEAR)[0].mean(0), np.float32)
 
 
 def halved(half_widths: dict[Side, Floats]) -> dict[Side, Floats]:

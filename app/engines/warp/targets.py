@@ -44,7 +44,7 @@ below the waist: cloth that lies flat is 2/π of its way round the body, the res
 folds."""
 _FLAT_TO_WORN = 0.93
 
-_PIT_DOWN = 0.33
+PIT_DOWN = 0.33
 _PIT_ASIDE = 0.47
 """Where the armpit is, in shoulder widths below and beside the middle of the shoulders."""
 _CHEST_HALF = 0.53
@@ -239,7 +239,7 @@ def _stretch(
     body = scene.body
     pit_y = float(outline.left.pit[1] + outline.right.pit[1]) / 2
     drop = float(outline.hem[:, 1].mean()) - pit_y
-    pit_down = _PIT_DOWN * body.shoulder_width / body.torso_length
+    pit_down = PIT_DOWN * body.shoulder_width / body.torso_length
     natural = pit_down + drop * scale / body.torso_length
     old = old_hem(scene)
     stretch = 1.0
@@ -317,8 +317,8 @@ class _Fit:
     def _pit(self, side: Side) -> Point:
         body, width = self.scene.body, self.scene.body.shoulder_width
         outward = body.across * OUTWARD[side]
-        by_spine = body.shoulders + outward * _PIT_ASIDE * width - body.up * _PIT_DOWN * width
-        by_joint = self.scene.joint(SHOULDER, side) - body.up * _PIT_DOWN * width
+        by_spine = body.shoulders + outward * _PIT_ASIDE * width - body.up * PIT_DOWN * width
+        by_joint = self.scene.joint(SHOULDER, side) - body.up * PIT_DOWN * width
         by_joint -= outward * (0.5 - _PIT_ASIDE) * width
         return np.asarray((by_spine + by_joint) / 2, np.float32)
 
@@ -337,7 +337,7 @@ class _Fit:
     def _edge(self, flat: TopSide, side: Side, pit: Point) -> Points:
         """(9, 2): from the armpit to the hem, outside the body, at the garment's own width."""
         body = self.scene.body
-        pit_down = _PIT_DOWN * body.shoulder_width / body.torso_length
+        pit_down = PIT_DOWN * body.shoulder_width / body.torso_length
         drop = (flat.side[:, 1] - flat.pit[1]) * self.scale * self.stretch
         down = pit_down + drop / body.torso_length
         hips = self.scene.joint(HIP, "right") - self.scene.joint(HIP, "left")
@@ -378,7 +378,10 @@ def place_sleeve(
     """Two rails along the arm, from the seam tip–armpit down to where the sleeve ends."""
     line = _arm_line(scene, side, start=np.asarray((tip + pit) / 2, np.float32))
     whole = float(along(line)[-1])
-    wanted = min(flat.length * scale, whole * 1.02)
+    # An armhole that is deeper on the body than on the garment takes cloth from the sleeve's top.
+    opening = float(np.hypot(*(flat.outer[0] - flat.inner[0]))) * scale
+    deeper = max(0.0, float(np.hypot(*(tip - pit))) - opening)
+    wanted = min(flat.length * scale + deeper / 2, whole * 1.02)
     if wanted > _WRIST_SNAP * whole:
         wanted = whole
     count = int(np.clip(wanted / (_SLEEVE_STEP * scene.body.shoulder_width), 12, 64))
