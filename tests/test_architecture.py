@@ -50,6 +50,7 @@ WITHIN_WARP = {
     "app.engines.warp.targets": 1.06,
     "app.engines.warp.lower": 1.07,
     "app.engines.warp.removal": 1.07,
+    "app.engines.warp.second_opinion": 1.07,
     "app.engines.warp.tidying": 1.07,
     "app.engines.warp.warping": 1.07,
     "app.engines.warp.composition": 1.08,

@@ -71,7 +71,7 @@ class Pipeline:
 
     def __init__(self, weights_dir: Path, person_parser: Path | None = None) -> None:
         """weights_dir: checked already. Raises EngineUnavailable."""
-        self._networks = Networks(weights_dir)
+        self._networks = Networks(weights_dir, person_parser)
 
     def run(
         self,

@@ -23,6 +23,7 @@ from ai_edge_litert.interpreter import Interpreter  # type: ignore[import-untype
 from numpy.typing import NDArray
 
 from app.engines.warp.values import Floats, Mask, Points, Rgb
+from app.errors import EngineUnavailable
 
 POSE_DETECTION = "pose_detection.tflite"
 POSE_LANDMARKS = "pose_landmark_full.tflite"
@@ -74,10 +75,12 @@ class Landmarks:
 class Networks:
     """The model files of one folder, loaded once; a picture goes in as (h, w, 3) uint8, sRGB.
 
-    Not for several threads at once.
+    person_parser: an optional file, see `second_opinion`. Raises EngineUnavailable where it is
+    another one. Not for several threads at once.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, person_parser: Path | None = None) -> None:
+        self._person_parser = None if person_parser is None else _person_parser(person_parser)
         self._pose_detection = _Network(folder / POSE_DETECTION)
         self._pose_landmarks = _Network(folder / POSE_LANDMARKS)
         self._selfie_segmentation = _Network(folder / SELFIE_SEGMENTATION)
@@ -114,6 +117,38 @@ class Networks:
         (mask,) = self._selfie_segmentation(small * np.float32(1 / 255))
         return cast("Mask", mask[0, :, :, 0])
 
+    def classify(self, picture: Rgb) -> Floats | None:
+        """(256, 256, 6), 0–1: the shares of the classes, the picture squeezed into it.
+
+        None without a person parser.
+        """
+        if self._person_parser is None:
+            return None
+        small = cv2.resize(picture, (256, 256), interpolation=cv2.INTER_AREA)
+        (found, *_) = self._person_parser(small * np.float32(1 / 255))
+        return _shares(found[0])
+
+
+def _shares(found: Floats) -> Floats:
+    """Where a model leaves the last step, a softmax, to its caller, it is done here."""
+    if found.min() >= 0 and np.abs(found.sum(-1) - 1).max() < 0.01:
+        return found
+    exponents = np.exp(found - found.max(-1, keepdims=True))
+    return np.asarray(exponents / exponents.sum(-1, keepdims=True), np.float32)
+
+
+def _person_parser(path: Path) -> _Network:
+    try:
+        network = _Network(path)
+    except (ValueError, RuntimeError) as exc:
+        raise EngineUnavailable("PERSON_PARSER names a file that is no model. " + _MEANT) from exc
+    if network.shapes != ((1, 256, 256, 3), (1, 256, 256, 6)):
+        raise EngineUnavailable("PERSON_PARSER names another model. " + _MEANT)
+    return network
+
+
+_MEANT = "MediaPipe's selfie_multiclass_256x256.tflite is meant; left empty, warp works without."
+
 
 class _Network:
     """One model file: a picture in, arrays out."""
@@ -121,8 +156,12 @@ class _Network:
     def __init__(self, path: Path) -> None:
         self._interpreter = Interpreter(str(path), num_threads=_THREADS)
         self._interpreter.allocate_tensors()
-        self._input = self._interpreter.get_input_details()[0]["index"]
-        self._outputs = [out["index"] for out in self._interpreter.get_output_details()]
+        (given,) = self._interpreter.get_input_details()
+        outputs = self._interpreter.get_output_details()
+        self._input = given["index"]
+        self._outputs = [out["index"] for out in outputs]
+        self.shapes = tuple(tuple(map(int, one["shape"])) for one in (given, outputs[0]))
+        """Of the input and the first output."""
 
     def __call__(self, picture: NDArray[np.float32]) -> list[Any]:
         self._interpreter.set_tensor(self._input, picture[None])

@@ -32,6 +32,7 @@ from app.engines.warp.places import (
     penalties,
     seeds,
 )
+from app.engines.warp.second_opinion import opinion
 from app.engines.warp.shapes import Shapes
 from app.engines.warp.silhouette import find_silhouette
 from app.engines.warp.tidying import Labelled, shrunk, tidied
@@ -76,7 +77,7 @@ def parse(networks: Networks, photo: Rgb, pose: Pose, body: Body) -> Parts:
     """
     view = View.of(photo, pose, body)
     silhouette = find_silhouette(networks, view)
-    person = _Person.of(view, silhouette.inside)
+    person = _Person.of(view, silhouette.inside, opinion(networks, view, silhouette.inside))
     labels, clear = person.label()
     masks = [view.enlarge(labels == part) for part in range(PARTS)]
     return Parts(
@@ -112,7 +113,10 @@ def _sum(masks: list[Mask]) -> Mask:
 
 @dataclass(frozen=True)
 class _Person:
-    """The n pixels of the person. lab: (n, 3). skin: (n,), the distance from the face's colour."""
+    """The n pixels of the person. lab: (n, 3). skin: (n,), the distance from the face's colour.
+
+    opinion: (n, PARTS), what an optional network says; see `second_opinion`.
+    """
 
     view: View
     inside: NDArray[np.bool_]
@@ -123,9 +127,10 @@ class _Person:
     skin_tone: Floats
     hem: Hem
     guide: Guide
+    opinion: Floats | None
 
     @classmethod
-    def of(cls, view: View, inside: NDArray[np.bool_]) -> _Person:
+    def of(cls, view: View, inside: NDArray[np.bool_], opinion: Floats | None) -> _Person:
         shapes = Shapes.of(view, inside)
         smooth = view.smooth_lab[inside]
         lab = shade_free(smooth)
@@ -135,11 +140,13 @@ class _Person:
         palette = Palette.counted(lab)
         hem = find_hem(shapes, palette, skin)
         guide = Guide(view.grey, _SMOOTH_RADIUS, _SMOOTH_FLAT)
-        return cls(view, inside, lab, palette, shapes, skin, tone, hem, guide)
+        return cls(view, inside, lab, palette, shapes, skin, tone, hem, guide, opinion)
 
     def label(self) -> tuple[NDArray[np.int8], float]:
         """(h, w): a part each, -1 outside; and 0–1, how clear the top's edges are."""
         place = penalties(self.shapes, self.hem)
+        if self.opinion is not None:
+            place += self.opinion
         known = seeds(self.shapes, self.hem, self.skin)
         for general in _GENERAL_SKIN:
             costs = place + self._colour_costs(known, general)
