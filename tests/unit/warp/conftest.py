@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from functools import cache
 from pathlib import Path
 
@@ -15,18 +14,12 @@ from app import catalogue
 from app.engines.warp.networks import Networks
 from tests.people import NAMES, TRUTH
 
-ROOT = Path(__file__).parents[3]
 PEOPLE = NAMES
 
 
-def weights_folder() -> Path:
-    """Where scripts/fetch_weights.py has put the model files."""
-    return Path(os.environ.get("WEIGHTS_DIR", ROOT / "weights"))
-
-
 @pytest.fixture(scope="session")
-def networks() -> Networks:
-    return Networks(weights_folder())
+def networks(weights_dir: Path) -> Networks:
+    return Networks(weights_dir)
 
 
 @cache

@@ -14,12 +14,12 @@ from app.engines.warp.engine import EFFORTS, Pipeline
 from app.engines.warp.pose import find_pose
 from app.engines.warp.values import Rgb
 from app.errors import EngineError, FailureCode, RunCancelled
-from tests.unit.warp.conftest import rendered, weights_folder
+from tests.unit.warp.conftest import rendered
 
 
 @pytest.fixture(scope="module")
-def pipeline() -> Pipeline:
-    return Pipeline(weights_folder())
+def pipeline(weights_dir: Path) -> Pipeline:
+    return Pipeline(weights_dir)
 
 
 def _garment(name: str) -> Rgb:

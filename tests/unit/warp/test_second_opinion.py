@@ -18,7 +18,7 @@ from app.engines.warp.silhouette import find_silhouette
 from app.engines.warp.view import View
 from app.errors import EngineUnavailable
 from tests import people
-from tests.unit.warp.conftest import rendered, weights_folder
+from tests.unit.warp.conftest import rendered
 
 CLASS_OF = {
     people.GROUND: 0,
@@ -96,14 +96,16 @@ def test_without_the_file_there_is_no_opinion(networks: Networks, seen: View) ->
 
 
 @pytest.mark.parametrize("kind", ["no model", "another model"])
-def test_another_file_is_refused_with_the_setting_s_name(tmp_path: Path, kind: str) -> None:
+def test_another_file_is_refused_with_the_setting_s_name(
+    weights_dir: Path, tmp_path: Path, kind: str
+) -> None:
     file = tmp_path / "parser.tflite"
     if kind == "no model":
         file.write_bytes(b"<html>not found</html>")
     else:
-        file = weights_folder() / networks_module.SELFIE_SEGMENTATION
+        file = weights_dir / networks_module.SELFIE_SEGMENTATION
 
     with pytest.raises(EngineUnavailable, match="PERSON_PARSER") as caught:
-        Networks(weights_folder(), file)
+        Networks(weights_dir, file)
 
     assert str(tmp_path) not in caught.value.detail
