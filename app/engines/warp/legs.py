@@ -33,10 +33,17 @@ _UNDER_CLOTH = 0.93
 _PAINTED_MOST = 1.08
 """Of the usual width: wide trousers tell nothing of the leg in them."""
 
+_OWN = (0.5, 1.7)
+"""Of the usual: what the bare part says beyond is a mistaken label."""
+_OWN_REACH = 0.6
+_FEW_ROWS = 6
+_HEM_ROWS = 2
+
 _SKIN_NEAR = 2.4
 _FEW_PIXELS = 60
-_CYLINDER = (0.30, 0.30, 1.02)
+_CYLINDER = (0.24, 0.40, 1.02)
 """How much darker a leg is at its edges, and from where to where that begins."""
+_WARMTH = np.array([0.8, 1.05, 1.15], np.float32)
 _KNEE_LIGHT, _KNEE_SHADE = 0.03, 0.07
 _INNER_SHADE = 0.10
 """The one leg's shadow on the other, at the top, where they meet."""
@@ -48,7 +55,9 @@ class Leg:
 
     line: (n, 2), from the hip joint over knee and ankle into the foot. at: (n,), 0 at the hip, 1 at
     the knee, 2 at the ankle. normal: (n, 2), unit, away from the other leg. outer, inner: (n,),
-    from the line to the edges of what is seen, clothes included. unit: the shoulder width.
+    from the line to the edges of what is seen, clothes included. own: (n,) each, how much wider
+    than usual its outer and inner half are, as its bare part shows. cloth_ends: as `at`, where the
+    old trousers end; 0 where there are none. unit: the shoulder width.
     """
 
     line: Points
@@ -56,6 +65,8 @@ class Leg:
     normal: Points
     outer: Floats
     inner: Floats
+    own: tuple[Floats, Floats]
+    cloth_ends: float
     unit: float
 
     def half(self) -> Leg:
@@ -67,21 +78,24 @@ class Leg:
             self.normal,
             self.outer * two,
             self.inner * two,
+            self.own,
+            self.cloth_ends,
             self.unit / 2,
         )
 
     def bare(self) -> tuple[Floats, Floats]:
         """(n,) each: from the line to the outer and the inner edge of the skin."""
-        usual_outer, usual_inner = _usual(self.at, self.unit)
-
-        def believed(seen: Floats, usual: Floats) -> Floats:
-            cloth = np.float32(_UNDER_CLOTH)
-            limited = np.clip(seen * cloth, _LEAST * usual, _PAINTED_MOST * usual)
-            return np.asarray(limited, np.float32)
-
-        return believed(self.outer, usual_outer), np.minimum(
-            believed(self.inner, usual_inner), self.inner
+        usual = _usual(self.at, self.unit)
+        hidden = [
+            np.clip(seen * np.float32(_UNDER_CLOTH), _LEAST * of, _PAINTED_MOST * of)
+            for seen, of in zip((self.outer, self.inner), usual, strict=True)
+        ]
+        known = [np.isfinite(own) for own in self.own]
+        outer, inner = (
+            np.where(sure, of * own, guess).astype(np.float32)
+            for sure, of, own, guess in zip(known, usual, self.own, hidden, strict=True)
         )
+        return outer, np.minimum(inner, self.inner)
 
     def points(self, at: Floats) -> Points:
         """(n, 2): on the line."""
@@ -141,7 +155,44 @@ def _see(scene: Scene, cloth: Mask, side: Side, lines: dict[Side, Points]) -> Le
     inside = exits(cloth, line, -normal, reach)
     # A hand in front ends the cloth too soon; the leg goes on behind it.
     inside = np.minimum(_believed(inside, usual_inner), _midway(line, other))
-    return Leg(line, at, normal, _believed(outside, usual_outer), inside, scene.body.shoulder_width)
+    return Leg(
+        line,
+        at,
+        normal,
+        _believed(outside, usual_outer),
+        inside,
+        own=(
+            _own(scene, line, normal, at, usual_outer),
+            _own(scene, line, -normal, at, usual_inner),
+        ),
+        cloth_ends=_cloth_ends(scene, line, at),
+        unit=scene.body.shoulder_width,
+    )
+
+
+def _own(scene: Scene, line: Points, way: Points, at: Floats, usual: Floats) -> Floats:
+    """(n,): the bare leg's width by the usual one; NaN far above what is bare."""
+    found = exits(scene.parts.legs, line, way, 1.8 * float(usual.max()))
+    share = found / usual
+    inside = (line >= 0).all(1) & (line[:, 0] < scene.width) & (line[:, 1] < scene.height)
+    bare = np.isfinite(share) & (share > _OWN[0]) & (share < _OWN[1]) & inside & (at < 1.95)
+    # At the old hem the look along the normal runs into the cloth.
+    bare = bare & np.roll(bare, _HEM_ROWS)
+    own = np.full(len(line), np.nan, np.float32)
+    if bare.sum() < _FEW_ROWS:
+        return own
+    rows = np.flatnonzero(bare)
+    own = np.interp(np.arange(len(line)), rows, share[rows]).astype(np.float32)
+    # What was seen of the shin tells little of the thigh.
+    fade = np.clip((float(at[rows[0]]) - at) / _OWN_REACH, 0, 1).astype(np.float32)
+    return np.asarray(own + (np.clip(own, 0.85, 1.1) - own) * fade, np.float32)
+
+
+def _cloth_ends(scene: Scene, line: Points, at: Floats) -> float:
+    x, y = (np.round(line[:, i]).astype(int) for i in (0, 1))
+    inside = (x >= 0) & (x < scene.width) & (y >= 0) & (y < scene.height)
+    worn = scene.parts.lower[y[inside], x[inside]] > 0.5
+    return float(at[inside][worn].max()) if worn.any() else 0.0
 
 
 def _midway(line: Points, other: Points) -> Floats:
@@ -168,7 +219,9 @@ def painted_leg(small: Scene, leg: Leg, tone: Floats) -> tuple[Mask, Floats]:
     left, right = leg.line + leg.normal * outer[:, None], leg.line - leg.normal * inner[:, None]
     where = fill(size, np.concatenate([left, right[::-1]]))
     aside, at = _coordinates(leg, size)
-    return where, np.asarray(tone * _light(aside, at)[..., None], np.float32)
+    # Light that passes through skin comes out red: shade is warmer than skin in the light.
+    lit = _light(aside, at)[..., None] ** _WARMTH
+    return where, np.asarray(tone * lit, np.float32)
 
 
 def _coordinates(leg: Leg, size: tuple[int, int]) -> tuple[Floats, Floats]:

@@ -15,7 +15,7 @@ from app.engines.warp.arms import Arm, normals, see_arm
 from app.engines.warp.arrays import length, resample, unit
 from app.engines.warp.legs import Leg, see_legs
 from app.engines.warp.scene import HIP, KNEE, OUTWARD, Scene
-from app.engines.warp.targets import TORSO_ROWS, torso_half_widths
+from app.engines.warp.targets import TORSO_ROWS, hanging, torso_half_widths
 from app.engines.warp.values import (
     SIDES,
     BottomKind,
@@ -66,7 +66,8 @@ _LEG_CLOSE, _LEG_LOOSE = 1.04, 1.9
 
 _ANKLE_SNAP = 0.80
 """Trousers that reach this far down the leg are long ones, and end at the shoe."""
-_ANKLE = 2.03
+_ANKLE, _ANKLE_LOWEST = 2.03, 2.15
+"""As `Leg.at`: at the ankle, or as low as the old trousers, which would show below."""
 _SHORTS_SHORTEST, _SHORTS_LONGEST = 0.38, 1.75
 _SKIRT_SHORTEST = 0.75
 """Shoulder widths."""
@@ -92,8 +93,8 @@ class BottomTarget:
 
     flat, worn: the same points of the garment and on the body. waist: (k, 2) each, the upper edge
     from left to right; hem likewise, of skirts. tucked: the garment lies over the old top's hem.
-    waist_down: where the waist is, at the spine. scale: pixels of the scene for one of the garment.
-    stretch: how much longer it was made.
+    long: trousers to the shoes. waist_down: where the waist is, at the spine. scale: pixels of the
+    scene for one of the garment. stretch: how much longer it was made.
     """
 
     flat: dict[Side, Rails]
@@ -103,6 +104,7 @@ class BottomTarget:
     flat_hem: Points
     worn_hem: Points
     tucked: bool
+    long: bool
     waist_down: float
     scale: float
     stretch: float
@@ -231,6 +233,7 @@ def place_bottom(scene: Scene, garment: Garment) -> BottomTarget:
         flat_hem=flat_hem,
         worn_hem=fit.hem_line(worn),
         tucked=waist.tucked,
+        long=fit.is_long(flat),
         waist_down=waist.down,
         scale=scale,
         stretch=fit.stretch(flat, worn),
@@ -343,14 +346,20 @@ class _Fit:
 
     def _leg_ends(self, flat: Rails, leg: Leg, begin: float) -> float:
         inseam = length(flat.inner[flat.upper - 1 :])
-        whole = leg.length(begin, 2.0)
-        share = inseam * self.scale / max(whole, 1)
-        if self.outline.kind == "trousers" and share > _ANKLE_SNAP:
-            return _ANKLE
+        if self.is_long(dict.fromkeys(SIDES, flat)):
+            return float(np.clip(leg.cloth_ends + 0.03, _ANKLE, _ANKLE_LOWEST))
         steps = np.linspace(begin, 2.0, 40)
         reach = [leg.length(begin, at) for at in steps]
         end = float(np.interp(inseam * self.scale, reach, steps))
         return float(np.clip(end, _SHORTS_SHORTEST, _SHORTS_LONGEST))
+
+    def is_long(self, flat: dict[Side, Rails]) -> bool:
+        """Whether it reaches to the shoes, or nearly."""
+        if self.outline.kind != "trousers":
+            return False
+        inseam = sum(length(rails.inner[rails.upper - 1 :]) for rails in flat.values()) / 2
+        legs = sum(leg.length(self._level(leg, self._crotch()), 2.0) for leg in self.legs.values())
+        return inseam * self.scale > _ANKLE_SNAP * legs / 2
 
     def _own_side(self, inner: Points, line: Points, side: Side) -> Points:
         """Not beyond the middle between the legs."""
@@ -398,7 +407,7 @@ class _Fit:
         body, width = self.scene.body, self.scene.body.shoulder_width
         raise_by = _WAIST_RAISE * width if self.waist.tucked else 0.0
         top = self._spine(self.waist.down) + body.up * raise_by
-        way = self._way()
+        way = hanging(self.scene)
         begin = float(flat.inner[0, 1])
         drop = np.maximum(0, (flat.outer[:, 1] - begin) * self._length_scale(flat, top))
         drop = (drop - drop[0]).astype(np.float32)
@@ -416,17 +425,11 @@ class _Fit:
         edge -= body.up * (tilt * np.clip(1 - free, 0, 1))[:, None]
         return Rails(np.asarray(edge, np.float32), np.asarray(axis, np.float32), len(axis))
 
-    def _way(self) -> Point:
-        """Which way is down for cloth that hangs from these hips."""
-        knees = (self.legs["left"].point(1.0) + self.legs["right"].point(1.0)) / 2
-        hips = (self.legs["left"].line[0] + self.legs["right"].line[0]) / 2
-        return unit(unit(knees - hips) - self.scene.body.up)
-
     def _length_scale(self, flat: Rails, top: Point) -> float:
         """Pixels of the scene for one of the garment, downwards: not below the ankles."""
         whole = float(flat.inner[-1, 1] - flat.inner[0, 1])
         ankles = [self.legs[side].point(_SKIRT_LOWEST) for side in SIDES]
-        most = min(float((point - top) @ self._way()) for point in ankles)
+        most = min(float((point - top) @ hanging(self.scene)) for point in ankles)
         least = _SKIRT_SHORTEST * self.scene.body.shoulder_width
         return float(np.clip(whole * self.scale, least, most)) / max(whole, 1)
 

@@ -12,8 +12,8 @@ import cv2
 import numpy as np
 
 from app.engines.warp import legs, removal, shading
-from app.engines.warp.arms import fill, old_sleeve
-from app.engines.warp.arrays import blur, resize, smoothstep
+from app.engines.warp.arms import fill, old_sleeve, skin_distance
+from app.engines.warp.arrays import blur, disc, push_pull, resize, smoothstep
 from app.engines.warp.composition import Bared, Easel
 from app.engines.warp.lower import BottomTarget, Rails
 from app.engines.warp.scene import Scene
@@ -25,10 +25,18 @@ _OVERLAP = 0.012
 """How far the second half reaches over the first on the axis, in shoulder widths, so that there is
 no slit between them."""
 _EDGE = 0.8
+_TIP_HALF, _TIP_TALL = 0.03, 0.30
+"""How wide and how tall the tip of the gap between trouser legs can be, in widths of the waist."""
 _RELIEF_ON_SKIRTS = 0.35
 """How much of the old garment's folds a skirt takes: two legs' would show through it."""
 _LEG_SHADE = 0.26
 _INSEAM_SHADE = 0.22
+_HEM_FRINGE = 0.05
+_LOOPS = 0.06
+"""Shoulder widths: what hangs from a top's hem and is narrower is a belt loop, or a button."""
+_SEAM = 0.03
+"""Shoulder widths from an arm's edge within which its label is not believed without its colour."""
+_NOT_SKIN = (3.0, 4.5)
 _HAND_SHADOW = 0.30
 _TOP_SHADOW = 0.35
 _SHADOW_ON_LEGS = 0.38
@@ -55,9 +63,33 @@ def warp_bottom(scene: Scene, garment: Garment, target: BottomTarget) -> BottomL
     size = (max(2, round(height * shrink)), max(2, round(width * shrink)))
     factor = size[1] / width
     picture, alpha = resize(garment.picture, *size), resize(garment.alpha, *size)
+    if outline.crotch is not None:
+        _close_crotch(picture, outline, factor)
     if outline.crotch is None:
         return _warp_skirt(scene, picture, alpha, factor, target)
     return _warp_trousers(scene, picture, factor, target)
+
+
+def _close_crotch(picture: Floats, outline: BottomOutline, factor: float) -> None:
+    """Paint over the tip of the gap between the legs, which is too narrow to be cut out.
+
+    picture: changed in place; of `factor` times the garment's size.
+    """
+    assert outline.crotch is not None
+    x, y = outline.crotch * factor
+    wide = float(outline.waist[-1, 0] - outline.waist[0, 0]) * factor
+    half, tall = max(2.0, _TIP_HALF * wide), _TIP_TALL * wide
+    tip = np.array([[x - half, y + 2], [x - half / 2, y - tall], [x + half / 2, y - tall]])
+    tip = np.concatenate([tip, [[x + half, y + 2]]]).astype(np.float32)
+    height, width = picture.shape[:2]
+    rows = slice(max(0, int(y - 1.2 * tall)), min(height, int(y) + 4))
+    columns = slice(max(0, int(x - 4 * half)), min(width, int(x + 4 * half) + 1))
+    hole = fill((height, width), tip)[rows, columns]
+    # Below the tip there is ground on both sides of it.
+    hole[-4:] = 1
+    if 0 < hole.mean() < 1:
+        crop = np.ascontiguousarray(picture[rows, columns])
+        picture[rows, columns] = push_pull(crop, np.asarray(1 - hole, np.float32))
 
 
 def _warp_skirt(
@@ -188,14 +220,15 @@ def paint_bottom(
     size = (small.height, small.width)
     easel = Easel(scene.height, scene.width)
     front = in_front(scene, target)
-    old = removal.worn(old_bottom(scene, target)) * (1 - front)
+    old = np.maximum(removal.worn(old_bottom(scene, target)), _fringe(scene)) * (1 - front)
     cover = layer.cover * (1 - front)
     small_old = resize(old, *size)
     grounds = [removal.Ground(np.ones(size, np.float32), removal.background(small), 0.6)]
     bare = [removal.Ground(*leg) for leg in legs.bare_legs(small, target.legs, small_old)]
     grounds += bare
     easel.lay(removal.erase(scene, grounds, seed), old)
-    easel.darken(_shadow_on_legs(scene, layer.cover, front))
+    skin = resize(_union([ground.where for ground in bare], size), scene.height, scene.width)
+    easel.darken(_shadow_on_legs(scene, layer.cover * (1 - front), skin, old))
     light = layer.round * _relief(small, target, (scene.height, scene.width))
     light *= _shadow_of(scene, front, cover)
     easel.lay(layer.colour * light[..., None], cover)
@@ -219,8 +252,37 @@ def in_front(scene: Scene, target: BottomTarget) -> Mask:
             sleeve = old_sleeve(scene, arm)
             if sleeve is not None:
                 top = np.maximum(top, sleeve)
-    both = parts.arms + parts.hair + parts.feet + parts.upper * top
+    hanging = cv2.morphologyEx(
+        parts.upper, cv2.MORPH_OPEN, disc(int(_LOOPS * scene.body.shoulder_width))
+    )
+    both = bare_arms(scene) + parts.hair + _shoes(scene, target) + hanging * top
     return np.asarray(np.clip(both, 0, 1), np.float32)
+
+
+def bare_arms(scene: Scene) -> Mask:
+    """Arms and hands, without the seam of cloth that the labels give them."""
+    arms = scene.parts.arms
+    reach = disc(2 * int(_SEAM * scene.body.shoulder_width) + 1)
+    core = cv2.erode(arms, reach)
+    skin = 1 - smoothstep(blur(skin_distance(scene.photo, scene.parts.skin_tone), 1.0), *_NOT_SKIN)
+    return np.asarray(np.maximum(core, arms * skin), np.float32)
+
+
+def _shoes(scene: Scene, target: BottomTarget) -> Mask:
+    """Feet and shoes, but for the fringe that is the old trousers' hem; long ones hide them."""
+    feet = scene.parts.feet
+    if target.long:
+        below = [rails.outer[-1] + rails.inner[-1] for rails in target.worn.values()]
+        hem = min(float(point[1]) / 2 for point in below)
+        feet = feet * smoothstep(np.broadcast_to(scene.y, feet.shape), hem - 1, hem + 3)
+    return np.asarray(feet * (1 - _fringe(scene)), np.float32)
+
+
+def _fringe(scene: Scene) -> Mask:
+    """What was taken for shoes along the hem of the old trousers."""
+    reach = disc(int(_HEM_FRINGE * scene.body.shoulder_width))
+    round_it = cv2.dilate((scene.parts.lower > 0.5).astype(np.uint8), reach)
+    return np.asarray(blur(round_it.astype(np.float32), 1.0) * (scene.parts.feet > 0.3), np.float32)
 
 
 def old_bottom(scene: Scene, target: BottomTarget) -> Mask:
@@ -257,9 +319,17 @@ def _shadow_of(scene: Scene, front: Mask, cover: Mask) -> Floats:
     return np.asarray(1 - _HAND_SHADOW * cast * (1 - front) * cover, np.float32)
 
 
-def _shadow_on_legs(scene: Scene, cover: Mask, front: Mask) -> Floats:
-    """(h, w): of the hem, on what is below it."""
+def _shadow_on_legs(scene: Scene, cover: Mask, skin: Mask, old: Mask) -> Floats:
+    """(h, w): of the hem, on the legs below it. skin: where they are painted, instead of `old`."""
     width = scene.body.shoulder_width
     cast = blur(np.roll(cover, int(0.03 * width), 0), 0.05 * width)
-    body = np.clip(scene.parts.person, 0, 1) * smoothstep(scene.down, 1.0, 1.1)
-    return np.asarray(1 - _SHADOW_ON_LEGS * cast * body * (1 - front) * (1 - cover), np.float32)
+    parts = scene.parts
+    body = np.clip(parts.legs + parts.feet, 0, 1) * (1 - old) + skin * old
+    return np.asarray(1 - _SHADOW_ON_LEGS * cast * body * (1 - cover), np.float32)
+
+
+def _union(masks: list[Mask], size: tuple[int, int]) -> Mask:
+    union = np.zeros(size, np.float32)
+    for mask in masks:
+        np.maximum(union, mask, out=union)
+    return union

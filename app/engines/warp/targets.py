@@ -16,7 +16,7 @@ from app.engines import Category
 from app.engines.warp.arms import Arm, edges, exits, normals, rounded, running_mean, see_arm
 from app.engines.warp.arrays import along, from_limbs, resample, smoothstep, unit
 from app.engines.warp.legs import Leg, see_legs
-from app.engines.warp.scene import ELBOW, HIP, OUTWARD, SHOULDER, WRIST, Scene
+from app.engines.warp.scene import ELBOW, HIP, KNEE, OUTWARD, SHOULDER, WRIST, Scene
 from app.engines.warp.values import (
     SIDES,
     Floats,
@@ -49,6 +49,10 @@ _PIT_ASIDE = 0.47
 """Where the armpit is, in shoulder widths below and beside the middle of the shoulders."""
 _CHEST_HALF = 0.53
 """Half of what a garment that fits measures from armpit to armpit, in shoulder widths."""
+
+_WAIST, _HANGS = 0.72, 0.85
+"""From where on a dress grows as its skirt is cut, and from where on it hangs straight down."""
+_HANGING_WIDTH = 0.97
 
 _TIP_SLANT = 0.40
 """Outward for each step up, from the shoulder joint to where the shoulder seam ends."""
@@ -182,6 +186,12 @@ def shoulder_tip(scene: Scene, side: Side) -> Point:
     elif not np.isfinite(end):
         end = _TIP_UNSEEN * width
     return np.asarray(joint + way * np.clip(end, 0.08 * width, 0.24 * width), np.float32)
+
+
+def hanging(scene: Scene) -> Point:
+    """Which way is down for cloth that hangs from the hips: between the spine's and the thighs'."""
+    knees = (scene.joint(KNEE, "left") + scene.joint(KNEE, "right")) / 2
+    return unit(unit(np.asarray(knees - scene.body.hips, np.float32)) - scene.body.up)
 
 
 # --- tops -----------------------------------------------------------------------------------
@@ -345,19 +355,35 @@ class _Fit:
         across = body.across * (1 - turn) + unit(hips) * turn
         across /= np.hypot(across[:, 0], across[:, 1])[:, None]
         centre = body.shoulders + (body.hips - body.shoulders) * down[:, None]
+        if self.category == "one-pieces":
+            centre, across = self._hanging(down, across)
         aside = self._half_width(flat, side, down)
         edge = centre + across * (OUTWARD[side] * aside)[:, None]
         edge[0] = (edge[0] + pit) / 2
         return np.asarray(edge, np.float32)
+
+    def _hanging(self, down: Floats, across: Points) -> tuple[Points, Points]:
+        """(n, 2) each: the middle and the direction of rows that hang from the waist."""
+        body = self.scene.body
+        way = hanging(self.scene)
+        spine = body.shoulders + (body.hips - body.shoulders) * np.minimum(down, _HANGS)[:, None]
+        centre = spine + way * (np.maximum(down - _HANGS, 0) * body.torso_length)[:, None]
+        turn = np.clip((down - _HANGS) / 0.3, 0, 1)[:, None]
+        level = np.array([-way[1], way[0]], np.float32)
+        level *= np.sign(level @ body.across)
+        return np.asarray(centre, np.float32), across * (1 - turn) + level * turn
 
     def _half_width(self, flat: TopSide, side: Side, down: Floats) -> Floats:
         of_body = np.interp(down, TORSO_ROWS, self.half_widths[side])
         of_garment = np.abs(flat.side[:, 0] - self.outline.centre_x) * self.scale
         loose = np.where(down < 0.9, _LOOSE_FIT, _LOOSE_FIT_BELOW)
         wide = np.minimum(of_garment * _FLAT_TO_WORN, of_body * loose)
-        if self.category == "one-pieces":  # a skirt hangs as it is cut
-            wide = np.where(down > 0.95, of_garment * 0.97, wide)
-        return np.asarray(np.maximum(of_body * _CLOSE_FIT, wide), np.float32)
+        wide = np.maximum(of_body * _CLOSE_FIT, wide)
+        if self.category == "one-pieces":  # from the waist it grows as it is cut
+            at_waist, cut_waist = (np.interp(_WAIST, down, half) for half in (wide, of_garment))
+            skirt = at_waist + (of_garment - cut_waist) * _HANGING_WIDTH
+            wide = np.where(down > _WAIST, np.maximum(of_body * _CLOSE_FIT, skirt), wide)
+        return np.asarray(wide, np.float32)
 
     def hem(self, left: Point, right: Point) -> Points:
         """The garment's hem, its corners at the ends of the sides, its curve kept."""
