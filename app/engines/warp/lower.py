@@ -18,6 +18,7 @@ from app.engines.warp.scene import HIP, KNEE, OUTWARD, Scene
 from app.engines.warp.targets import TORSO_ROWS, hanging, torso_half_widths
 from app.engines.warp.values import (
     SIDES,
+    Body,
     BottomKind,
     BottomOutline,
     Floats,
@@ -41,7 +42,11 @@ _HANGS_OVER = 0.90
 """A top that ends below this hangs over the waist; one that ends above is tucked in, or short."""
 _DRESS_BEGINS = 1.2
 _WAIST_HIGHEST, _WAIST_LOWEST = 0.55, 1.15
-_WAIST_RAISE = 0.012
+_WAIST_SLOPES = (-0.15, 0.15)
+_WAIST_ASIDES = np.linspace(-0.42, 0.42, 11, dtype=np.float32)
+_WAIST_BENDS = 0.08
+"""Torso lengths: what strays farther from a straight waist is a mistaken label, or a hand."""
+_WAIST_RAISE = 0.014
 """How far a new waistband stands above the old one, in shoulder widths, so that it hides it."""
 
 _THIGH_NEEDED = 0.35
@@ -135,51 +140,79 @@ def check_legs(photo: Rgb, pose: Pose, kind: BottomKind) -> None:
 
 @dataclass(frozen=True)
 class Waist:
-    """down: at the spine. slope: of `down` for a shoulder width to the right. seen: in the photo.
+    """Where the garment begins, across the body.
 
-    tucked: whatever is worn above goes under the garment.
+    down: at the spine. slope: of `down` for a shoulder width to the right. bent: (n,), how much
+    lower it is than that line at `_WAIST_ASIDES`. tucked: whatever is worn above goes under it.
     """
 
     down: float
-    slope: float
-    tucked: bool
+    slope: float = 0.0
+    bent: Floats | None = None
+    tucked: bool = True
 
-    def at(self, aside: float, width: float) -> float:
-        return self.down + self.slope * aside / width
+    def at(self, aside: Floats) -> Floats:
+        """`down`, of places beside the spine, in shoulder widths."""
+        line = self.down + self.slope * aside
+        if self.bent is not None:
+            line = line + np.interp(aside, _WAIST_ASIDES, self.bent)
+        return np.asarray(line, np.float32)
+
+    def points(self, body: Body, aside: Floats) -> Points:
+        """(n, 2): on the line, a little above it where it has to hide an old waistband.
+
+        aside: pixels.
+        """
+        level = np.array([-body.up[1], body.up[0]], np.float32)
+        level /= level @ body.across
+        down = self.at(aside / np.float32(body.shoulder_width))
+        spine = body.shoulders + (body.hips - body.shoulders) * down[:, None]
+        raised = _WAIST_RAISE * body.shoulder_width if self.tucked else 0.0
+        return np.asarray(spine + level * aside[:, None] + body.up * raised, np.float32)
 
 
 def find_waist(scene: Scene) -> Waist:
-    """Where the old trousers or skirt begin, as a straight line across the body."""
+    """Where the old trousers or skirt begin."""
     width = scene.body.shoulder_width
-    middle = np.abs(scene.aside) < 0.38 * width
+    middle = np.abs(scene.aside) < 0.45 * width
     lower = (scene.parts.lower > 0.5) & middle & (scene.down > 0.4)
     columns = lower.any(0)
     if columns.sum() < 0.2 * width:
-        return Waist(_NATURAL_WAIST, 0.0, tucked=True)
+        return Waist(_NATURAL_WAIST)
     x = np.flatnonzero(columns)
     y = lower[:, x].argmax(0)
     down, aside = scene.down[y, x], scene.aside[y, x] / width
     slope, height = _line_through(aside, down)
     if height > _DRESS_BEGINS:  # leggings under a dress, or boots
-        return Waist(_NATURAL_WAIST, 0.0, tucked=True)
+        return Waist(_NATURAL_WAIST)
     if height > _HANGS_OVER:
-        return Waist(_HIDDEN_WAIST, 0.0, tucked=False)
-    height = float(np.clip(height, _WAIST_HIGHEST, _WAIST_LOWEST))
-    return Waist(height, slope, tucked=True)
+        return Waist(_HIDDEN_WAIST, tucked=False)
+    bent = _bends(aside, down - slope * aside - height)
+    return Waist(float(np.clip(height, _WAIST_HIGHEST, _WAIST_LOWEST)), slope, bent)
 
 
 def _line_through(x: Floats, y: Floats) -> tuple[float, float]:
-    """slope, height: least squares, twice; the second time without what strays."""
-    near = np.ones(len(x), bool)
+    """slope, height: least squares, three times; after the first without what strays."""
     slope, height = 0.0, float(np.median(y))
     for _ in range(3):
-        near = np.abs(y - slope * x - height) < 0.05
+        near = np.abs(y - slope * x - height) < 0.06
         if near.sum() < 8:
             break
         slope, height = (float(value) for value in np.polyfit(x[near], y[near], 1))
-        slope = float(np.clip(slope, -0.12, 0.12))
+        slope = float(np.clip(slope, *_WAIST_SLOPES))
         height = float(np.median(y[near] - slope * x[near]))
     return slope, height
+
+
+def _bends(aside: Floats, away: Floats) -> Floats:
+    """(n,): at `_WAIST_ASIDES`, how far the old waist is from the line through it."""
+    bent = np.zeros(len(_WAIST_ASIDES), np.float32)
+    step = float(_WAIST_ASIDES[1] - _WAIST_ASIDES[0])
+    for i, place in enumerate(_WAIST_ASIDES):
+        near = (np.abs(aside - place) < 0.6 * step) & (np.abs(away) < _WAIST_BENDS)
+        if near.sum() > 4:
+            bent[i] = np.percentile(away[near], 35)
+    return _smooth(bent)
 
 
 # --- the garment, flat ----------------------------------------------------------------------
@@ -229,7 +262,7 @@ def place_bottom(scene: Scene, garment: Garment) -> BottomTarget:
         flat=flat,
         worn=worn,
         flat_waist=outline.waist,
-        worn_waist=fit.waist_line(worn),
+        worn_waist=fit.waist_line(),
         flat_hem=flat_hem,
         worn_hem=fit.hem_line(worn),
         tucked=waist.tucked,
@@ -282,19 +315,27 @@ class _Fit:
     def rails(self, flat: Rails, side: Side) -> Rails:
         return self._skirt(flat, side) if self.outline.crotch is None else self._leg(flat, side)
 
-    def waist_line(self, worn: dict[Side, Rails]) -> Points:
-        """The upper edge, its ends at the sides, its curve the garment's."""
-        left, right = worn["left"].outer[0], worn["right"].outer[0]
-        return self._across(self.outline.waist, left, right, 0.7)
+    def waist_line(self) -> Points:
+        """The upper edge, its ends at the sides."""
+        flat = self.outline.waist
+        share = (flat[:, 0] - flat[0, 0]) / (flat[-1, 0] - flat[0, 0] + 1e-6)
+        left, right = (self._waist_half(side) * OUTWARD[side] for side in SIDES)
+        return self.waist.points(self.scene.body, left + (right - left) * share)
+
+    def _waist_half(self, side: Side) -> float:
+        half = np.interp(self.waist.down, TORSO_ROWS, self.half_widths[side])
+        return float(half) * _CLOSE_FIT
+
+    def _waist_point(self, aside: float) -> Point:
+        return np.asarray(self.waist.points(self.scene.body, np.array([aside], np.float32))[0])
 
     def hem_line(self, worn: dict[Side, Rails]) -> Points:
-        return self._across(self.outline.hem, worn["left"].outer[-1], worn["right"].outer[-1], 1.0)
-
-    def _across(self, flat: Points, left: Point, right: Point, sag_kept: float) -> Points:
+        """The lower edge of a skirt, its ends at the sides, its curve the garment's."""
+        flat, left, right = self.outline.hem, worn["left"].outer[-1], worn["right"].outer[-1]
         first, last = flat[0], flat[-1]
         share = ((flat[:, 0] - first[0]) / (last[0] - first[0] + 1e-6))[:, None]
         sag = flat[:, 1] - (first[1] + (last[1] - first[1]) * share[:, 0])
-        down = -self.scene.body.up * (sag * self.scale * sag_kept)[:, None]
+        down = -self.scene.body.up * (sag * self.scale)[:, None]
         return np.asarray(left + (right - left) * share + down, np.float32)
 
     def stretch(self, flat: dict[Side, Rails], worn: dict[Side, Rails]) -> float:
@@ -374,39 +415,27 @@ class _Fit:
 
     def _pelvis(self, side: Side, crotch: Point, thigh: Point) -> tuple[Points, Points]:
         """(rows, 2) each: the hip and the axis, from the waist to the crotch."""
-        body, width = self.scene.body, self.scene.body.shoulder_width
+        body = self.scene.body
         share = np.linspace(0, 1, _UPPER_ROWS).astype(np.float32)
-        raise_by = _WAIST_RAISE * width if self.waist.tucked else 0.0
-        top = self._spine(self.waist.down) + body.up * raise_by
+        top = self._waist_point(0.0)
         axis = top + (crotch - top) * share[:, None]
         low = float(body.down_torso(thigh[0], thigh[1]))
-        outer = self._flank(side, np.linspace(self.waist.down, low, _UPPER_ROWS).astype(np.float32))
-        outer[0] += body.up * raise_by
-        merge = np.clip((share - 0.5) / 0.5, 0, 1)[:, None]
+        down = np.linspace(self.waist.down, low, _UPPER_ROWS).astype(np.float32)
+        half = np.interp(down, TORSO_ROWS, self.half_widths[side]) * _CLOSE_FIT
+        spine = body.shoulders + (body.hips - body.shoulders) * down[:, None]
+        outer = spine + body.across * (OUTWARD[side] * half)[:, None]
+        outer += (self._waist_point(self._waist_half(side) * OUTWARD[side]) - outer[0]) * np.clip(
+            1 - 1.5 * share, 0, 1
+        )[:, None]
+        merge = np.clip((share - 0.4) / 0.6, 0, 1)[:, None]
         outer = outer + (thigh - outer[-1]) * merge * merge
         return np.asarray(outer, np.float32), np.asarray(axis, np.float32)
-
-    def _spine(self, down: float) -> Point:
-        body = self.scene.body
-        return np.asarray(body.shoulders + (body.hips - body.shoulders) * down, np.float32)
-
-    def _flank(self, side: Side, down: Floats) -> Points:
-        """(n, 2): on the body's side, a little outside of it; the waist's slope kept."""
-        body, width = self.scene.body, self.scene.body.shoulder_width
-        half = np.interp(down, TORSO_ROWS, self.half_widths[side]) * _CLOSE_FIT
-        tilt = np.clip(1 - (down - self.waist.down) / 0.3, 0, 1)
-        leaning = self.waist.slope * OUTWARD[side] * half / width * tilt
-        rows = down + leaning.astype(np.float32)
-        centre = body.shoulders + (body.hips - body.shoulders) * rows[:, None]
-        edge = centre + body.across * (OUTWARD[side] * half)[:, None]
-        return np.asarray(edge, np.float32)
 
     # --- skirts
 
     def _skirt(self, flat: Rails, side: Side) -> Rails:
         body, width = self.scene.body, self.scene.body.shoulder_width
-        raise_by = _WAIST_RAISE * width if self.waist.tucked else 0.0
-        top = self._spine(self.waist.down) + body.up * raise_by
+        top = self._waist_point(0.0)
         way = hanging(self.scene)
         begin = float(flat.inner[0, 1])
         drop = np.maximum(0, (flat.outer[:, 1] - begin) * self._length_scale(flat, top))
@@ -421,8 +450,8 @@ class _Fit:
         most = of_body * (1.06 + (_LOOSE_FIT - 1.06) * free + 9 * np.clip(free - 0.8, 0, 1))
         half = np.maximum(of_body * _CLOSE_FIT, np.minimum(of_garment * 0.97, most))
         edge = axis + across * _smooth(half)[:, None]
-        tilt = self.waist.slope * OUTWARD[side] * half / width * body.torso_length
-        edge -= body.up * (tilt * np.clip(1 - free, 0, 1))[:, None]
+        corner = self._waist_point(self._waist_half(side) * OUTWARD[side])
+        edge = edge + (corner - edge[0]) * np.clip(1 - 1.2 * free, 0, 1)[:, None]
         return Rails(np.asarray(edge, np.float32), np.asarray(axis, np.float32), len(axis))
 
     def _length_scale(self, flat: Rails, top: Point) -> float:

@@ -25,7 +25,9 @@ _OVERLAP = 0.012
 """How far the second half reaches over the first on the axis, in shoulder widths, so that there is
 no slit between them."""
 _EDGE = 0.8
-_TIP_HALF, _TIP_TALL = 0.03, 0.30
+_OLD_WAIST = 0.08
+"""Shoulder widths above the new waist within which cloth of the old garment is painted over."""
+_TIP_HALF, _TIP_TALL = 0.05, 0.50
 """How wide and how tall the tip of the gap between trouser legs can be, in widths of the waist."""
 _RELIEF_ON_SKIRTS = 0.35
 """How much of the old garment's folds a skirt takes: two legs' would show through it."""
@@ -34,9 +36,13 @@ _INSEAM_SHADE = 0.22
 _HEM_FRINGE = 0.05
 _LOOPS = 0.06
 """Shoulder widths: what hangs from a top's hem and is narrower is a belt loop, or a button."""
-_SEAM = 0.03
+_SEAM = (0.05, 0.07)
 """Shoulder widths from an arm's edge within which its label is not believed without its colour."""
-_NOT_SKIN = (3.0, 4.5)
+_HUE_ONLY = np.array([1e3, 9.0, 11.0], np.float32)
+_NOT_SKIN = (1.5, 2.0)
+_LONG_SLEEVE = 0.55
+_SLEEVES = (0.85, 1.0)
+"""Where the sleeves of an old top are, which a bottom goes under: beside the torso, not on it."""
 _HAND_SHADOW = 0.30
 _TOP_SHADOW = 0.35
 _SHADOW_ON_LEGS = 0.38
@@ -111,6 +117,9 @@ def _warp_skirt(
     cover = np.zeros(scene.photo.shape[:2], np.float32)
     colour[box] = look_up(picture, field, replicate=True)
     cover[box] = look_up(alpha, field, replicate=False)
+    if target.tucked:
+        strip = np.concatenate([target.worn_waist, _above(scene, target.worn_waist)[::-1]])
+        cover = np.maximum(cover, fill((scene.height, scene.width), strip) * scene.parts.lower)
     light = _hanging_light(scene, target.worn["left"].outer, target.worn["right"].outer)
     return BottomLayer(colour, cover, light)
 
@@ -186,8 +195,18 @@ def _half_cover(
     if side == "right":
         inner[: rails.upper] -= scene.body.across * np.float32(_OVERLAP * scene.body.shoulder_width)
     polygon = np.concatenate([worn[0, :-1], inner, rails.outer[1:][::-1]])
-    mask = fill((height, width), polygon - np.array([left, top], np.float32))
-    return blur(mask, _EDGE)
+    corner = np.array([left, top], np.float32)
+    mask = blur(fill((height, width), polygon - corner), _EDGE)
+    if target.tucked:
+        strip = np.concatenate([worn[0], _above(scene, worn[0])[::-1]])
+        lower = scene.parts.lower[top : top + height, left : left + width]
+        mask = np.maximum(mask, fill((height, width), strip - corner) * lower)
+    return mask
+
+
+def _above(scene: Scene, waist: Points) -> Points:
+    """As far above a new waist as the old one may still show."""
+    return waist + scene.body.up * np.float32(_OLD_WAIST * scene.body.shoulder_width)
 
 
 def _leg_light(along: Floats, across: Floats, crotch_at: float) -> Floats:
@@ -222,6 +241,8 @@ def paint_bottom(
     front = in_front(scene, target)
     old = np.maximum(removal.worn(old_bottom(scene, target)), _fringe(scene)) * (1 - front)
     cover = layer.cover * (1 - front)
+    if not target.tucked:
+        cover = cover * _below_top(scene)
     small_old = resize(old, *size)
     grounds = [removal.Ground(np.ones(size, np.float32), removal.background(small), 0.6)]
     bare = [removal.Ground(*leg) for leg in legs.bare_legs(small, target.legs, small_old)]
@@ -242,16 +263,28 @@ def _bared(shown: Mask, cover: Mask, bare: list[removal.Ground]) -> Bared:
     return Bared(skin=skin, ground=max(0.0, float(shown.sum()) / area - skin), below=0.0)
 
 
+def _below_top(scene: Scene) -> Mask:
+    """Beside a top that hangs over the garment nothing of it shows."""
+    few = (slice(None, None, 2), slice(None, None, 2))
+    worn = (scene.parts.lower[few] > 0.5) & (
+        np.abs(scene.aside[few]) < 0.4 * scene.body.shoulder_width
+    )
+    begins = float(np.percentile(scene.down[few][worn], 3)) if worn.any() else 0.9
+    below = smoothstep(scene.down, begins + 0.01, begins + 0.12)
+    return np.maximum(below, blur(scene.parts.person, 1.0))
+
+
 def in_front(scene: Scene, target: BottomTarget) -> Mask:
     """What hides a bottom: hands and arms, hair, shoes, and the top that hangs over it."""
     parts = scene.parts
     top = np.ones_like(parts.upper)
     if target.tucked:
         top = 1 - smoothstep(scene.down, target.waist_down - 0.16, target.waist_down - 0.12)
-        for arm in target.arms.values():
-            sleeve = old_sleeve(scene, arm)
+        aside = smoothstep(removal.beside_torso(scene, target.half_widths), *_SLEEVES)
+        for arm in target.arms.values():  # short sleeves do not reach down to a waist
+            sleeve = old_sleeve(scene, arm) if arm.bare_from > _LONG_SLEEVE else None
             if sleeve is not None:
-                top = np.maximum(top, sleeve)
+                top = np.maximum(top, sleeve * aside)
     hanging = cv2.morphologyEx(
         parts.upper, cv2.MORPH_OPEN, disc(int(_LOOPS * scene.body.shoulder_width))
     )
@@ -262,10 +295,11 @@ def in_front(scene: Scene, target: BottomTarget) -> Mask:
 def bare_arms(scene: Scene) -> Mask:
     """Arms and hands, without the seam of cloth that the labels give them."""
     arms = scene.parts.arms
-    reach = disc(2 * int(_SEAM * scene.body.shoulder_width) + 1)
-    core = cv2.erode(arms, reach)
-    skin = 1 - smoothstep(blur(skin_distance(scene.photo, scene.parts.skin_tone), 1.0), *_NOT_SKIN)
-    return np.asarray(np.maximum(core, arms * skin), np.float32)
+    depth = cv2.distanceTransform((arms > 0.5).astype(np.uint8), cv2.DIST_L2, 3)
+    core = smoothstep(np.asarray(depth, np.float32) / scene.body.shoulder_width, *_SEAM)
+    away = skin_distance(blur(scene.photo, 0.8), scene.parts.skin_tone, _HUE_ONLY)
+    skin = 1 - smoothstep(away, *_NOT_SKIN)
+    return np.asarray(arms * np.maximum(core, skin), np.float32)
 
 
 def _shoes(scene: Scene, target: BottomTarget) -> Mask:
@@ -282,7 +316,8 @@ def _fringe(scene: Scene) -> Mask:
     """What was taken for shoes along the hem of the old trousers."""
     reach = disc(int(_HEM_FRINGE * scene.body.shoulder_width))
     round_it = cv2.dilate((scene.parts.lower > 0.5).astype(np.uint8), reach)
-    return np.asarray(blur(round_it.astype(np.float32), 1.0) * (scene.parts.feet > 0.3), np.float32)
+    feet = cv2.dilate((scene.parts.feet > 0.3).astype(np.uint8), reach)
+    return blur(np.asarray(round_it * feet, np.float32), 1.0)
 
 
 def old_bottom(scene: Scene, target: BottomTarget) -> Mask:
