@@ -83,6 +83,8 @@ _BUSY = 5.0
 _GROUND_COLOURS, _PERSON_COLOURS = 5, 8
 _MOST_BY_COLOUR = 2.5
 
+_MOST_BY_GRAIN = 2.5
+
 _BONES = (
     ((11, 13), 0.07),
     ((12, 14), 0.07),
@@ -176,7 +178,20 @@ def _unlike_ground(view: View, likely: Mask, core: Mask) -> tuple[Floats, float]
     evidence = ratio.astype(np.float32)[bins]
     if noise > _BUSY:
         evidence += _unlike_its_colours(view, likely, outer, core > 0)
+    else:
+        evidence += _unlike_its_grain(view, ring, core > 0)
     return evidence, noise
+
+
+def _unlike_its_grain(view: View, ring: NDArray[np.bool_], core: NDArray[np.bool_]) -> Floats:
+    """The same by the grain: a knitted top is rougher than a smooth wall of its colour."""
+    grey = cv2.cvtColor(view.box, cv2.COLOR_RGB2GRAY)
+    rough = cv2.absdiff(grey, cv2.blur(grey, (5, 5))).astype(np.float32)
+    small = cv2.blur(resize(rough, *view.shape), (3, 3))
+    within = cv2.erode(small, np.ones((5, 5), np.uint8))  # edges are rough on both sides
+    bins = _bins(np.asarray(within, np.float32))
+    ratio = np.log(_shares(bins[core]) / _shares(bins[ring]))
+    return np.asarray(np.clip(ratio, -_MOST_BY_GRAIN, _MOST_BY_GRAIN), np.float32)[bins]
 
 
 def _unlike_its_colours(
