@@ -27,6 +27,9 @@ shadows of 10."""
 _STRAP_WIDTH, _STRAP_LENGTH = 0.09, 0.10
 """Shoulder widths: wider ones are found by their colour, shorter lines are no straps."""
 
+_NECK = 1.15
+"""Distances from the neck: on it lie shadows, light, necklaces and hair."""
+
 _STRAPS_END, _STRAPS_SIDE = 0.3, 0.5
 """Torso lengths below the shoulders, and shoulder widths from the spine: further out hang arms."""
 
@@ -129,7 +132,7 @@ def _with_straps(found: Labelled, labels: NDArray[np.int8]) -> NDArray[np.int8]:
     kind = cv2.MORPH_BLACKHAT if darker else cv2.MORPH_TOPHAT
     line = np.asarray(cv2.morphologyEx(light, kind, window) > _STRAP, np.bool_)
     s, own = found.shapes, labels[found.inside]
-    shoulders = (s.down < _STRAPS_END) & (s.aside < _STRAPS_SIDE) & (s.above_mouth < -1)
+    shoulders = (s.down < _STRAPS_END) & (s.aside < _STRAPS_SIDE) & (s.neck > _NECK)
     line[~found.inside] = False
     line[found.inside] &= shoulders & ((own == FACE) | (own == ARMS))
     line &= shrunk(found.inside, 2)
