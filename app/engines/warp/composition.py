@@ -19,6 +19,8 @@ _INVISIBLE = 1 / 255
 """What changes a pixel by less than one level changes nothing."""
 _INSIDE_LIGHT = 0.88
 """Of the inside of the back, which lies in the neck's shadow."""
+_OFF_BODY = 0.07
+"""How far, from rim to rim, cloth may stand off above the shoulders, in shoulder widths."""
 _CONTACT_SHADOW, _SLEEVE_SHADOW, _LIMB_SHADOW = 0.24, 0.25, 0.35
 """How dark the shadows are: the garment's on the skin, and on the torso the sleeves' and arms'."""
 
@@ -112,9 +114,10 @@ def paint_top(
     small = scene.half()
     beside = removal.beside_torso(small, removal.halved(target.half_widths))
     easel = Easel(scene.height, scene.width)
-    front = layers.body.cover * (1 - layers.inside)
+    worn = layers.body.cover * _near_body(small, scene)
+    front = worn * (1 - layers.inside)
     # Under the front's soft edge, too, or the skin would shine through between them.
-    back = layers.body.cover * np.clip(layers.inside * 2, 0, 1)
+    back = worn * np.clip(layers.inside * 2, 0, 1)
     sleeves = _sleeve_cover(scene, layers.sleeves)
     head = head_in_front(scene)
     if target.legs:  # a dress hides no shoes
@@ -160,6 +163,14 @@ def _bared(scene: Scene, shown: Mask, cover: Mask, target: TopTarget) -> Bared:
         ground=float((shown * (1 - person)).sum()) / area,
         below=float((shown * person * below).sum()) / area,
     )
+
+
+def _near_body(small: Scene, scene: Scene) -> Mask:
+    """0 above the shoulders beside the body: straps and collars do not float there."""
+    reach = disc(int(_OFF_BODY * small.body.shoulder_width))
+    near = blur(np.asarray(cv2.dilate(small.parts.person, reach), np.float32), 1.0)
+    free = np.maximum(near, smoothstep(small.down, 0.05, 0.12))
+    return resize(np.asarray(free, np.float32), scene.height, scene.width)
 
 
 def _sleeve_cover(scene: Scene, sleeves: tuple[SleeveLayer, ...]) -> Mask:

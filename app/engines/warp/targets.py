@@ -58,6 +58,10 @@ _TIP_SLANT = 0.40
 """Outward for each step up, from the shoulder joint to where the shoulder seam ends."""
 _TIP_UNSEEN = 0.15
 
+_LOW_EDGE, _LOW_TIP = 0.14, 0.17
+"""How far below the shoulders an off-shoulder edge runs, on the chest and on the arms, in shoulder
+widths."""
+
 _HIP_TURN = 0.5
 """How much of the hips' own slant a hem takes; the rest of it is the pose's uncertainty."""
 
@@ -275,8 +279,11 @@ class _Fit:
 
     def side(self, flat: TopSide, side: Side, tip: Point) -> SideTarget:
         neck = self._neck(side)
-        if flat.sleeve is None:
+        if self.outline.off_shoulder:
+            neck, tip = self._low_neck(side), self._low_tip(side)
+        elif flat.sleeve is None:
             tip = self._strap_end(flat, neck, tip)
+        low = self.outline.off_shoulder
         pit = self._pit(side)
         edge = self._edge(flat, side, pit)
         pit = edge[0]
@@ -284,7 +291,7 @@ class _Fit:
             neck=neck,
             tip=tip,
             pit=pit,
-            shoulder=self._shoulder_line(neck, tip),
+            shoulder=_between(neck, tip) if low else self._shoulder_line(neck, tip),
             side=edge,
             sleeve=None,
         )
@@ -316,6 +323,24 @@ class _Fit:
         )
         return np.asarray(start + body.up * height, np.float32)
 
+    def _low_neck(self, side: Side) -> Point:
+        """Off the shoulders: a point of the upper edge, across the chest."""
+        body, width = self.scene.body, self.scene.body.shoulder_width
+        flat = float(np.hypot(*(self.outline.right.neck - self.outline.left.neck))) / 2
+        aside = float(np.clip(self.scale * flat, 0.15 * width, 0.42 * width))
+        across = body.across * OUTWARD[side] * aside
+        return np.asarray(body.shoulders + across - body.up * _LOW_EDGE * width, np.float32)
+
+    def _low_tip(self, side: Side) -> Point:
+        """Off the shoulders: where the upper edge goes round the arm."""
+        body, width = self.scene.body, self.scene.body.shoulder_width
+        outward = np.asarray(body.across * OUTWARD[side], np.float32)
+        start = self.scene.joint(SHOULDER, side) - body.up * _LOW_TIP * width
+        start = np.asarray(start, np.float32)
+        end = float(exits(self.scene.parts.person, start[None], outward[None], 0.3 * width)[0])
+        aside = float(np.clip(end, 0.06 * width, 0.24 * width)) + 0.015 * width
+        return np.asarray(start + outward * aside, np.float32)
+
     def _strap_end(self, flat: TopSide, neck: Point, tip: Point) -> Point:
         """Without sleeves the shoulder is as wide as the garment's, from the neck outwards."""
         wide = float(np.hypot(*(flat.tip - flat.neck))) * self.scale
@@ -335,8 +360,7 @@ class _Fit:
     def _shoulder_line(self, neck: Point, tip: Point) -> Points:
         """Three points between neck and tip, on the silhouette where it is near."""
         width, up = self.scene.body.shoulder_width, self.scene.body.up
-        shares = np.array([[0.25], [0.5], [0.75]], np.float32)
-        straight = np.asarray(neck * (1 - shares) + tip * shares, np.float32)
+        straight = _between(neck, tip)
         low = np.asarray(straight - up * 0.10 * width, np.float32)
         rise = _heights(
             self.scene, low, reach=0.26 * width, least=0.0, most=0.26 * width, unseen=0.10 * width
@@ -393,6 +417,12 @@ class _Fit:
         sag = flat[:, 1] - (first[1] + (last[1] - first[1]) * share[:, 0])
         down = -self.scene.body.up * (sag * self.scale * self.stretch)[:, None]
         return np.asarray(left + (right - left) * share + down, np.float32)
+
+
+def _between(neck: Point, tip: Point) -> Points:
+    """(3, 2): at quarters of the way."""
+    shares = np.array([[0.25], [0.5], [0.75]], np.float32)
+    return np.asarray(neck * (1 - shares) + tip * shares, np.float32)
 
 
 # --- sleeves --------------------------------------------------------------------------------
