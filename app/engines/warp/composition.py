@@ -19,6 +19,8 @@ _INVISIBLE = 1 / 255
 """What changes a pixel by less than one level changes nothing."""
 _INSIDE_LIGHT = 0.88
 """Of the inside of the back, which lies in the neck's shadow."""
+_CHIN = 0.75
+"""How far the chin is below the mouth, as part of what the mouth is below the eyes."""
 _OFF_BODY = 0.07
 """How far, from rim to rim, cloth may stand off above the shoulders, in shoulder widths."""
 _CONTACT_SHADOW, _SLEEVE_SHADOW, _LIMB_SHADOW = 0.24, 0.25, 0.35
@@ -166,9 +168,14 @@ def _bared(scene: Scene, shown: Mask, cover: Mask, target: TopTarget) -> Bared:
 
 
 def _near_body(small: Scene, scene: Scene) -> Mask:
-    """0 above the shoulders beside the body: straps and collars do not float there."""
+    """0 above the shoulders beside the body, and above the chin: straps do not float there."""
     reach = disc(int(_OFF_BODY * small.body.shoulder_width))
     near = blur(np.asarray(cv2.dilate(small.parts.person, reach), np.float32), 1.0)
+    points = small.pose.points
+    eyes, mouth = (points[2] + points[5]) / 2, (points[9] + points[10]) / 2
+    chin = mouth + (mouth - eyes) * _CHIN
+    chin_down = float(small.body.down_torso(chin[:1], chin[1:])[0])
+    near *= smoothstep(small.down, chin_down - 0.03, chin_down + 0.01)
     free = np.maximum(near, smoothstep(small.down, 0.05, 0.12))
     return resize(np.asarray(free, np.float32), scene.height, scene.width)
 

@@ -141,7 +141,12 @@ def _arm_ground(small: Scene, arm: Arm, skin: Floats) -> Ground | None:
     deepest = max(1.0, float(np.percentile(depth[depth > 0], 95))) if depth.any() else 1.0
     shade = 1.06 - _ARM_SHADE * (1 - smoothstep(depth / deepest, 0.0, 0.9))
     lit = skin * blur(shade, 1.5)[..., None]
-    return Ground(where, np.asarray(lit * _gain(small.photo, lit, arm), np.float32))
+    lit *= _gain(small.photo, lit, arm)
+    # The shoulder is a part of the chest: no edge of a limb is seen on it.
+    joint, width = arm.line[0], small.body.shoulder_width
+    away = np.hypot(small.x - joint[0], small.y - joint[1])
+    limb = smoothstep(np.asarray(away, np.float32), 0.15 * width, 0.45 * width)[..., None]
+    return Ground(where, np.asarray(skin + (lit - skin) * limb, np.float32))
 
 
 def _gain(photo: Floats, painted: Floats, arm: Arm) -> Floats:

@@ -86,7 +86,8 @@ _INNER_SLACK = 0.25
 class SleeveTarget:
     """outer, inner: (n, 2) each, from the shoulder's tip and the armpit to the cuff.
 
-    reach: how much of the arm it covers, 0–1. cut: how much of the sleeve is left over, 0–1.
+    reach: how much of the arm it covers, 0–1. cut: how much of the sleeve lies where there
+    is no arm in the photo, 0–1.
     """
 
     outer: Points
@@ -462,7 +463,8 @@ def place_sleeve(
     upper[0], lower[0] = tip, pit
     # At equal distances, as on the garment: cloth that gathers on one rail would slant the pattern.
     rails = [resample(_relax(rail), count) for rail in (upper, lower)]
-    cut = 1 - wanted / max(flat.length * scale, 1)
+    seen = float(scene.pose.presence[WRIST[side]]) > 0.5
+    cut = 0.0 if seen else 1 - wanted / max(flat.length * scale, 1)
     return SleeveTarget(rails[0], rails[1], float(wanted / max(whole, 1)), max(0.0, float(cut)))
 
 
