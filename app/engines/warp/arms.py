@@ -30,12 +30,16 @@ _CORE = 0.7
 """Of a bare arm's half width: within it there is nothing but arm, whatever the labels say."""
 _THIN = np.float32(0.94)
 """Of the old sleeve's width: the arm in it, where it lies close."""
+_WRIST = 0.9
+_FOLDS = 0.08
+"""How far from an arm cloth of its sleeve may lie, in shoulder widths."""
 _HEM = 0.015
 """Of the arm's length: a hem stands off, and its shadow lies below it."""
 _SLEEVE_MARGIN = 0.035
 _SLEEVE_MARGIN_INSIDE = 0.07
 """How far an old sleeve may stand off the edge that was found, in shoulder widths; on the inside
 there is nothing but the rest of the same garment."""
+_BELOW_STRAPS = 0.25
 _SKIN_SPREAD = np.array([42.0, 9.0, 11.0], np.float32)
 """How far skin strays from its median, in Lab: lightness loosely, colour closely."""
 _HUE_ONLY = np.array([1e3, 9.0, 11.0], np.float32)
@@ -163,11 +167,18 @@ def old_sleeve(scene: Scene, arm: Arm) -> Mask | None:
 
 def bare_core(scene: Scene, arm: Arm) -> Mask:
     """The middle of where the arm's own skin shows, from the end of the old sleeve to the wrist."""
-    begin, end = arm.bare_from + 0.03, 0.95
+    begin, end = max(arm.bare_from + 0.03, _BELOW_STRAPS), 0.95
     if begin >= end:
         return np.zeros((scene.height, scene.width), np.float32)
     core = np.float32(_CORE)
     polygon = arm.outline(begin, end, arm.outer * core, arm.inner * core)
+    return fill((scene.height, scene.width), polygon)
+
+
+def covered_part(scene: Scene, arm: Arm, reach: float) -> Mask:
+    """Where a new sleeve is, and the folds round it. reach: the part of shoulder to wrist, 0–1."""
+    margin = np.float32(_FOLDS * scene.body.shoulder_width)
+    polygon = arm.outline(0, reach * _WRIST, arm.outer + margin, arm.inner + margin)
     return fill((scene.height, scene.width), polygon)
 
 

@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 
 from app.engines.warp import removal, shading
-from app.engines.warp.arms import bare_core, old_sleeve, painted_arm
+from app.engines.warp.arms import bare_core, covered_part, old_sleeve, painted_arm
 from app.engines.warp.arrays import blur, capsules, disc, push_pull, resize, smoothstep
 from app.engines.warp.scene import Scene
 from app.engines.warp.targets import PIT_DOWN, TopTarget
@@ -209,12 +209,16 @@ def limbs_in_front(scene: Scene, small: Scene, target: TopTarget) -> Limbs:
     reach = np.clip(fore * (small.down > 0.05) + (1 - fore) * hanging, 0, 1).astype(np.float32)
     reach = resize(reach, scene.height, scene.width)
     seen, painted = scene.parts.arms, np.zeros_like(reach)
-    for arm in target.arms.values():
+    for side, arm in target.arms.items():
         sleeve, under = old_sleeve(scene, arm), painted_arm(scene, arm)
         if sleeve is not None and under is not None:
             seen = seen * (1 - sleeve)
             painted = np.maximum(painted, under)
         seen = np.maximum(seen, bare_core(scene, arm) * scene.parts.person)
+        new_sleeve = target.side(side).sleeve
+        if new_sleeve is not None:
+            below = 1 - covered_part(scene, arm, new_sleeve.reach)
+            seen, painted = seen * below, painted * below
     return Limbs(np.asarray(seen * reach, np.float32), np.asarray(painted * reach, np.float32))
 
 
