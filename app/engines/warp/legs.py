@@ -21,6 +21,9 @@ _HIP_AT, _KNEE_AT, _ANKLE_AT = 0.0, 1.0, 2.0
 _HEEL_AT = 2.25
 """`at` counts joints: 0 hip, 1 knee, 2 ankle, then on into the foot."""
 
+_FOOT = 0.22
+"""Shoulder widths: how far the line goes on from the ankle, into the foot."""
+
 _AT = (0.0, 0.3, 0.6, 0.85, 1.0, 1.15, 1.4, 1.7, 2.0, 2.25)
 _OUTER = (0.25, 0.25, 0.215, 0.175, 0.160, 0.150, 0.160, 0.120, 0.085, 0.080)
 _INNER = (0.29, 0.245, 0.195, 0.155, 0.145, 0.145, 0.145, 0.105, 0.080, 0.075)
@@ -130,8 +133,10 @@ def _line(scene: Scene, side: Side) -> Points:
         resample(np.stack([begin, end]), count)[:-1]
         for begin, end, count in ((hip, knee, 25), (knee, ankle, 25))
     ]
-    into = foot - ankle
-    reach = min(1.0, 0.22 * scene.body.shoulder_width / (float(np.hypot(*into)) + 1e-6))
+    into, least = foot - ankle, _FOOT * scene.body.shoulder_width
+    if float(np.hypot(*into)) < 0.2 * least:  # it points at us
+        into = (ankle - knee) * np.float32(0.3)
+    reach = min(1.0, least / (float(np.hypot(*into)) + 1e-6))
     parts.append(resample(np.stack([ankle, ankle + into * reach]), _STEPS - 48))
     return rounded(np.concatenate(parts), 5)
 

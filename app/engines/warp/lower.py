@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from app.engines.warp.arms import Arm, normals, see_arm
+from app.engines.warp.arms import Arm, exits, normals, see_arm
 from app.engines.warp.arrays import length, resample, unit
 from app.engines.warp.legs import Leg, see_legs
 from app.engines.warp.scene import HIP, KNEE, OUTWARD, Scene
@@ -63,6 +63,10 @@ _WAIST_FLAT = 0.86
 """How wide a waist looks on a body, of what it measures laid flat: between 2/π of a tube and 1 of a
 garment that was photographed on a dummy."""
 _HIPS_FLAT = 0.84
+_SPINE_SURE = 0.12
+"""Shoulder widths beside the spine within which there is nothing but cloth."""
+_BEHIND_ARM = 0.08
+"""Shoulder widths that a body goes on behind an arm, at most: it ends before the arm does."""
 _CLOSE_FIT, _LOOSE_FIT = 1.03, 1.45
 """A garment is at least this much wider than the body, and above the hips at most."""
 _LEG_FLAT = 0.74
@@ -250,7 +254,8 @@ def place_bottom(scene: Scene, garment: Garment) -> BottomTarget:
     waist = find_waist(scene)
     arms = {side: see_arm(scene, side) for side in SIDES}
     half_widths: dict[Side, Floats] = {
-        side: torso_half_widths(scene, side, arms[side]) for side in SIDES
+        side: _cloth_half_widths(scene, side, torso_half_widths(scene, side, arms[side]))
+        for side in SIDES
     }
     legs = see_legs(scene)
     scale = _scale(outline, half_widths, waist)
@@ -274,6 +279,28 @@ def place_bottom(scene: Scene, garment: Garment) -> BottomTarget:
         arms=arms,
         half_widths=half_widths,
     )
+
+
+def _cloth_half_widths(scene: Scene, side: Side, of_torso: Floats) -> Floats:
+    """(rows,): from the spine to where the clothes end, as their labels say, pixels.
+
+    of_torso: what holds where an arm hides that.
+    """
+    body, width = scene.body, scene.body.shoulder_width
+    cloth = np.maximum(np.maximum(scene.parts.upper, scene.parts.lower), scene.parts.legs)
+    spine = body.shoulders + (body.hips - body.shoulders) * TORSO_ROWS[:, None]
+    outward = np.repeat((body.across * np.float32(OUTWARD[side]))[None], len(spine), 0)
+    start = np.float32(_SPINE_SURE * width)
+    starts = np.asarray(spine + outward * start, np.float32)
+    found = start + exits(cloth, starts, outward, 0.6 * width)
+    at_end = starts + outward * (np.where(np.isfinite(found), found, 0) - start + 5)[:, None]
+    columns = np.clip(at_end[:, 0], 0, scene.width - 1).astype(int)
+    rows = np.clip(at_end[:, 1], 0, scene.height - 1).astype(int)
+    near = np.isfinite(found) & (found > 0.55 * of_torso) & (found < 1.5 * of_torso)
+    hidden = scene.parts.arms[rows, columns] > 0.3
+    behind = np.minimum(of_torso, found + _BEHIND_ARM * width)
+    half = np.where(near, np.where(hidden, behind, found), of_torso)
+    return _smooth(half.astype(np.float32))
 
 
 def _scale(outline: BottomOutline, half_widths: dict[Side, Floats], waist: Waist) -> float:

@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 
 from app.engines.warp import legs, removal, shading
-from app.engines.warp.arms import fill, old_sleeve, skin_distance
+from app.engines.warp.arms import Arm, fill, old_sleeve, skin_distance
 from app.engines.warp.arrays import blur, disc, push_pull, resize, smoothstep
 from app.engines.warp.composition import Bared, Easel
 from app.engines.warp.lower import BottomTarget, Rails
@@ -27,7 +27,7 @@ no slit between them."""
 _EDGE = 0.8
 _OLD_WAIST = 0.08
 """Shoulder widths above the new waist within which cloth of the old garment is painted over."""
-_TIP_HALF, _TIP_TALL = 0.05, 0.50
+_TIP_HALF, _TIP_TALL = 0.04, 0.22
 """How wide and how tall the tip of the gap between trouser legs can be, in widths of the waist."""
 _RELIEF_ON_SKIRTS = 0.35
 """How much of the old garment's folds a skirt takes: two legs' would show through it."""
@@ -39,12 +39,12 @@ _LOOPS = 0.06
 _SEAM = (0.05, 0.07)
 """Shoulder widths from an arm's edge within which its label is not believed without its colour."""
 _HUE_ONLY = np.array([1e3, 9.0, 11.0], np.float32)
-_NOT_SKIN = (1.5, 2.0)
-_LONG_SLEEVE = 0.55
-_SLEEVES = (0.85, 1.0)
-"""Where the sleeves of an old top are, which a bottom goes under: beside the torso, not on it."""
+_NOT_SKIN = (1.3, 1.8)
+_LONG_SLEEVE, _BARE = 0.55, 0.15
+_FOREARM = (0.55, 0.95)
+"""A sleeve that hides more than half of the arm, and a forearm of which so little is skin, are long
+sleeves: sleeves had up to 0.01 of skin, a bare arm taken for one 0.33."""
 _HAND_SHADOW = 0.30
-_TOP_SHADOW = 0.35
 _SHADOW_ON_LEGS = 0.38
 
 
@@ -271,7 +271,7 @@ def _below_top(scene: Scene) -> Mask:
     )
     begins = float(np.percentile(scene.down[few][worn], 3)) if worn.any() else 0.9
     below = smoothstep(scene.down, begins + 0.01, begins + 0.12)
-    return np.maximum(below, blur(scene.parts.person, 1.0))
+    return np.maximum(below, smoothstep(scene.parts.person, 0.5, 1.0))
 
 
 def in_front(scene: Scene, target: BottomTarget) -> Mask:
@@ -280,16 +280,23 @@ def in_front(scene: Scene, target: BottomTarget) -> Mask:
     top = np.ones_like(parts.upper)
     if target.tucked:
         top = 1 - smoothstep(scene.down, target.waist_down - 0.16, target.waist_down - 0.12)
-        aside = smoothstep(removal.beside_torso(scene, target.half_widths), *_SLEEVES)
         for arm in target.arms.values():  # short sleeves do not reach down to a waist
-            sleeve = old_sleeve(scene, arm) if arm.bare_from > _LONG_SLEEVE else None
+            sleeve = old_sleeve(scene, arm) if _long_sleeved(scene, arm) else None
             if sleeve is not None:
-                top = np.maximum(top, sleeve * aside)
-    hanging = cv2.morphologyEx(
-        parts.upper, cv2.MORPH_OPEN, disc(int(_LOOPS * scene.body.shoulder_width))
-    )
+                top = np.maximum(top, sleeve)
+    hanging = _without_loops(scene)
     both = bare_arms(scene) + parts.hair + _shoes(scene, target) + hanging * top
     return np.asarray(np.clip(both, 0, 1), np.float32)
+
+
+def _without_loops(scene: Scene) -> Mask:
+    """The old top, without what is narrow."""
+    upper = scene.parts.upper
+    size = ((scene.height + 1) // 2, (scene.width + 1) // 2)
+    reach = disc(int(_LOOPS * scene.body.shoulder_width / 2))
+    opened = cv2.morphologyEx((resize(upper, *size) > 0.5).astype(np.uint8), cv2.MORPH_OPEN, reach)
+    whole = cv2.dilate(opened, disc(3)).astype(np.float32)
+    return np.minimum(upper, resize(whole, scene.height, scene.width))
 
 
 def bare_arms(scene: Scene) -> Mask:
@@ -300,6 +307,14 @@ def bare_arms(scene: Scene) -> Mask:
     away = skin_distance(blur(scene.photo, 0.8), scene.parts.skin_tone, _HUE_ONLY)
     skin = 1 - smoothstep(away, *_NOT_SKIN)
     return np.asarray(arms * np.maximum(core, skin), np.float32)
+
+
+def _long_sleeved(scene: Scene, arm: Arm) -> bool:
+    """Whether cloth reaches down the forearm; where the labels doubt it, it does not."""
+    polygon = arm.outline(*_FOREARM, arm.outer, arm.inner)
+    where = fill((scene.height, scene.width), polygon)
+    bare = float((where * scene.parts.arms).sum()) / max(1.0, float(where.sum()))
+    return arm.bare_from > _LONG_SLEEVE and bare < _BARE
 
 
 def _shoes(scene: Scene, target: BottomTarget) -> Mask:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
+from app.engines.warp.arrays import grid
 from app.engines.warp.scene import Scene, see
 from app.engines.warp.values import (
     Body,
@@ -151,3 +152,21 @@ def drawn_garment(*, sleeves: bool = True) -> Garment:
     picture[:] = (200, 30, 40)
     picture[90:130, 100:140] = 250
     return Garment(picture, alpha.astype(np.float32), "tops", outline)
+
+
+def whole_scene(photo: Rgb, parts: Parts) -> Scene:
+    """All of the drawn photo, nothing cropped: its pixels are the scene's."""
+    body = drawn_body()
+    x, y = grid(HEIGHT, WIDTH)
+    return Scene(
+        photo=photo.astype(np.float32),
+        left=0,
+        top=0,
+        pose=drawn_pose(),
+        body=body,
+        parts=parts,
+        x=x,
+        y=y,
+        down=body.down_torso(x, y),
+        aside=body.from_spine(x, y),
+    )
