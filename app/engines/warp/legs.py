@@ -133,9 +133,10 @@ def _line(scene: Scene, side: Side) -> Points:
         resample(np.stack([begin, end]), count)[:-1]
         for begin, end, count in ((hip, knee, 25), (knee, ankle, 25))
     ]
-    into, least = foot - ankle, _FOOT * scene.body.shoulder_width
+    into: Point = np.asarray(foot - ankle, np.float32)
+    least = _FOOT * scene.body.shoulder_width
     if float(np.hypot(*into)) < 0.2 * least:  # it points at us
-        into = (ankle - knee) * np.float32(0.3)
+        into = np.asarray((ankle - knee) * 0.3, np.float32)
     reach = min(1.0, least / (float(np.hypot(*into)) + 1e-6))
     parts.append(resample(np.stack([ankle, ankle + into * reach]), _STEPS - 48))
     return rounded(np.concatenate(parts), 5)
