@@ -24,6 +24,8 @@ _HALF_WIDTHS = (0.16, 0.13, 0.11, 0.09, 0.075, 0.085)
 _LEAST, _MOST = 0.45, 2.0
 _SEARCH = 2.1
 """Of that; what the photo says beyond is not believed, and further out there is no arm."""
+_ASTRAY = 1.8
+"""Of that: how far from the pose's bone an arm is looked for."""
 _SLIM = np.float32(0.85)
 """Of that: a painted arm must not be thicker than the sleeve that hid it."""
 _CORE = 0.7
@@ -90,8 +92,23 @@ def see_arm(scene: Scene, side: Side) -> Arm:
     line = rounded(resample(np.asarray(joints, np.float32), _STEPS), 5)
     normal = normals(line, outward=scene.joint(SHOULDER, side) - scene.body.shoulders)
     share = np.linspace(0, 1, _STEPS, dtype=np.float32)
+    line = _centred(scene, line, normal, share)
     outer, inner = edges(scene, line, normal, share)
     return Arm(line, normal, outer, inner, _bare_from(scene, line, normal, outer, inner))
+
+
+def _centred(scene: Scene, line: Points, normal: Points, share: Floats) -> Points:
+    """The line moved into the arm, where the pose has it beside what is labelled as one."""
+    usual = half_widths(scene, share)[:, None]
+    offset = np.linspace(-_ASTRAY, _ASTRAY, 33, dtype=np.float32) * usual
+    at = line[:, None] + normal[:, None] * offset[..., None]
+    x, y = (np.ascontiguousarray(at[..., i], np.float32) for i in (0, 1))
+    arm = np.asarray(cv2.remap(scene.parts.arms, x, y, cv2.INTER_LINEAR), np.float32)
+    wide = arm.sum(1) * (offset[:, 1] - offset[:, 0])
+    middle = (arm * offset).sum(1) / np.maximum(arm.sum(1), 1e-3)
+    beside = (wide > 0.6 * usual[:, 0]) & (np.abs(middle) > 0.4 * usual[:, 0])
+    shift = running_mean(np.where(beside, middle, 0).astype(np.float32), 9)
+    return np.asarray(line + normal * shift[:, None], np.float32)
 
 
 def half_widths(scene: Scene, share: Floats) -> Floats:
