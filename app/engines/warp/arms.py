@@ -28,7 +28,7 @@ _ASTRAY = 1.8
 """Of that: how far from the pose's bone an arm is looked for."""
 _SLIM = np.float32(0.85)
 """Of that: a painted arm must not be thicker than the sleeve that hid it."""
-_CORE = 0.7
+_CORE = 0.55
 """Of a bare arm's half width: within it there is nothing but arm, whatever the labels say."""
 _THIN = np.float32(0.94)
 """Of the old sleeve's width: the arm in it, where it lies close."""
@@ -127,7 +127,7 @@ def edges(scene: Scene, line: Points, normal: Points, share: Floats) -> tuple[Fl
     outside = exits(scene.parts.person, line, normal, reach)
     bare = exits(scene.parts.arms, line, -normal, reach)
     gap = exits(scene.parts.person, line, -normal, reach)
-    inside = np.where(bare > 0.4 * usual, np.minimum(bare, gap), gap)
+    inside = np.where(bare > 0.2 * usual, np.minimum(bare, gap), gap)
     return (_believed(outside, usual), _believed(inside, usual))
 
 
