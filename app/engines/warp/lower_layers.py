@@ -301,12 +301,24 @@ def _without_loops(scene: Scene) -> Mask:
 
 def bare_arms(scene: Scene) -> Mask:
     """Arms and hands, without the seam of cloth that the labels give them."""
-    arms = scene.parts.arms
+    arms = scene.parts.arms.copy()
+    for half in (np.s_[:, : scene.width // 2], np.s_[:, scene.width // 2 :]):
+        within = arms[half]  # one arm in each, as a rule: two small boxes rather than a large one
+        rows, columns = np.flatnonzero(within.max(1)), np.flatnonzero(within.max(0))
+        if not len(rows):
+            continue
+        box = np.s_[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
+        photo = np.ascontiguousarray(scene.photo[half][box])
+        within[box] *= _of_skin(photo, np.ascontiguousarray(within[box]), scene)
+    return arms
+
+
+def _of_skin(photo: Floats, arms: Mask, scene: Scene) -> Mask:
+    """(h, w): 1 deep within an arm, and where its colour is the skin's."""
     depth = cv2.distanceTransform((arms > 0.5).astype(np.uint8), cv2.DIST_L2, 3)
     core = smoothstep(np.asarray(depth, np.float32) / scene.body.shoulder_width, *_SEAM)
-    away = skin_distance(blur(scene.photo, 0.8), scene.parts.skin_tone, _HUE_ONLY)
-    skin = 1 - smoothstep(away, *_NOT_SKIN)
-    return np.asarray(arms * np.maximum(core, skin), np.float32)
+    away = skin_distance(blur(photo, 0.8), scene.parts.skin_tone, _HUE_ONLY)
+    return np.maximum(core, 1 - smoothstep(away, *_NOT_SKIN))
 
 
 def _long_sleeved(scene: Scene, arm: Arm) -> bool:
