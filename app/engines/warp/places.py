@@ -120,6 +120,7 @@ def _arms(s: Shapes) -> NDArray[Any]:
 def _upper(s: Shapes, hem: Hem) -> NDArray[Any]:
     no_sleeve = s.forearms > 1.1  # sleeves reach below the hem
     middle = (s.aside < 0.4) & (s.down > 0.25) & (s.down < hem.top_ends - 0.1)
+    middle &= _reach(s) > 1.2
     cost = (
         _ramp(s.down - hem.top_ends - _BLURRED, _STEEP, 12) * no_sleeve
         + _ramp(_NECK_POINT - s.down, 50, 12)

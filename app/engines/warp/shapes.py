@@ -9,10 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from app.engines.warp.arrays import unit
-from app.engines.warp.values import Floats, Point, Points
+from app.engines.warp.values import Floats, Point
 from app.engines.warp.view import View
 
-_KNUCKLES_TO_TIPS = 1.9
+_KNUCKLES_TO_TIPS = 1.75
 """Wrist to finger tips, in lengths from the wrist to the knuckles that the pose marks."""
 
 _SHORTEST_FACE = 0.12
@@ -62,7 +62,12 @@ class Shapes:
             return np.minimum(*limbs)
 
         hands = [
-            _limb(x, y, p[15 + side], _finger_tips(p, side), (0.10, 0.15), width) for side in (0, 1)
+            _limb(x, y, p[15 + side], tip, radii, width)
+            for side in (0, 1)
+            for tip, radii in (
+                (_tip(p[15 + side], (p[17 + side] + p[19 + side]) / 2), (0.10, 0.17)),
+                (_tip(p[15 + side], p[21 + side]), (0.09, 0.09)),  # the thumb
+            )
         ]
         return cls(
             down=view.body.down_torso(x, y),
@@ -72,7 +77,7 @@ class Shapes:
             neck=_limb(x, y, neck[0], neck[1], (0.17, 0.22), width),
             upper_arms=both((11, 13), (0.175, 0.135)),
             forearms=both((13, 15), (0.135, 0.11)),
-            hands=np.minimum(*hands),
+            hands=np.minimum.reduce(hands),
             thighs=both((23, 25), (0.30, 0.22)),
             shins=both((25, 27), (0.20, 0.13)),
             feet=np.minimum(both((27, 31), (0.14, 0.14)), both((29, 31), (0.14, 0.12))),
@@ -106,9 +111,8 @@ def _limb(
     return np.asarray(away / (width * (radii[0] + t * (radii[1] - radii[0]))), np.float32)
 
 
-def _finger_tips(p: Points, side: int) -> Point:
-    wrist, knuckles = p[15 + side], (p[17 + side] + p[19 + side]) / 2
-    return np.asarray(wrist + (knuckles - wrist) * (_KNUCKLES_TO_TIPS / 1.4), np.float32)
+def _tip(wrist: Point, knuckle: Point) -> Point:
+    return np.asarray(wrist + (knuckle - wrist) * _KNUCKLES_TO_TIPS, np.float32)
 
 
 def _features(view: View) -> NDArray[np.bool_]:

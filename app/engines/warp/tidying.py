@@ -20,6 +20,9 @@ _SPECK = 0.0006
 _BUTTON = 1.5
 """Islands of skin on the chest that are further than this from the skin's colour are no skin."""
 
+_AT_HAND = 2.0
+"""Mean distance from hands and forearms."""
+
 _STRAP = 22.0
 """How much darker or lighter than the skin beside it (L of 255) a strap is; collar bones throw
 shadows of 10."""
@@ -56,7 +59,7 @@ def tidied(found: Labelled) -> NDArray[np.int8]:
     labels = _without_specks(found.labels)
     labels = _with_hair_on_the_head(found, labels)
     labels = _filled(labels, found.inside)
-    labels = _without_buttons(found, labels)
+    labels = _without_islands(found, labels)
     return _with_straps(found, labels)
 
 
@@ -104,8 +107,11 @@ def _filled(labels: NDArray[np.int8], inside: NDArray[np.bool_]) -> NDArray[np.i
     return np.where(missing, table[nearest], labels).astype(np.int8)
 
 
-def _without_buttons(found: Labelled, labels: NDArray[np.int8]) -> NDArray[np.int8]:
-    """Give what lies on the top, apart from face and neck, and is hardly like skin to the top."""
+def _without_islands(found: Labelled, labels: NDArray[np.int8]) -> NDArray[np.int8]:
+    """Give what was taken for the chest, apart from face and neck, to what it is.
+
+    What is hardly like skin is the top's, what is near a hand is that hand's thumb.
+    """
     count, islands = cv2.connectedComponents((labels == FACE).astype(np.uint8))
     own, island = labels[found.inside], islands[found.inside]
     of_face = np.minimum(found.shapes.face, found.shapes.neck) < 1
@@ -115,6 +121,9 @@ def _without_buttons(found: Labelled, labels: NDArray[np.int8]) -> NDArray[np.in
     like_skin = np.bincount(island, found.skin, minlength=count) / area < _BUTTON
     button = (own == FACE) & ~joined[island] & ~like_skin[island]
     own[button] = UPPER
+    reach = np.minimum(found.shapes.forearms, found.shapes.hands)
+    near_hand = np.bincount(island, reach, minlength=count) / area < _AT_HAND
+    own[(own == FACE) & ~joined[island] & near_hand[island]] = ARMS
     return _with(found, labels, own)
 
 

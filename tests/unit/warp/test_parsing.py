@@ -6,13 +6,14 @@ import cv2
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from PIL import Image
 
 from app.engines.warp.networks import Networks
 from app.engines.warp.parsing import parse
 from app.engines.warp.pose import find_pose
 from app.engines.warp.values import Mask, Parts
 from tests import people
-from tests.unit.warp.conftest import PEOPLE, rendered
+from tests.unit.warp.conftest import PEOPLE, from_truth, rendered
 
 Photo = NDArray[np.uint8]
 
@@ -67,6 +68,18 @@ def test_the_head_is_kept_whole(networks: Networks, name: str) -> None:
     parts, true = parsed(networks, rendered(name)), truth(name)
 
     assert overlap(parts.face + parts.hair, true["face"] | true["hair"]) > 0.9
+
+
+def test_arms_before_the_chest_are_arms(networks: Networks) -> None:
+    with Image.open(people.TRUTH / "mia_crossed_labels.png") as picture:
+        labels = np.asarray(picture)
+    skin = (labels == people.SKIN) | (labels == people.EYES)
+    below = np.arange(512)[:, None] > 190  # the neck ends above
+
+    parts = parsed(networks, from_truth("mia_crossed"))
+
+    assert overlap(parts.arms * below, skin & below) > 0.83
+    assert overlap(parts.upper, labels == people.UPPER) > 0.94
 
 
 def test_the_parts_add_up_to_the_person(networks: Networks) -> None:
