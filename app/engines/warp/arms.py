@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from app.engines.warp.arrays import resample, smoothstep
+from app.engines.warp.arrays import blur, resample, smoothstep
 from app.engines.warp.scene import ELBOW, FINGER, SHOULDER, WRIST, Scene
 from app.engines.warp.values import Floats, Mask, Points, Side
 
@@ -47,6 +47,9 @@ _SKIN_SPREAD = np.array([42.0, 9.0, 11.0], np.float32)
 _HUE_ONLY = np.array([1e3, 9.0, 11.0], np.float32)
 _SKIN_HUE = 1.7
 """Grey cloth is as light as skin, but 2 away in its colour alone."""
+_SEAM_DEPTH = (0.05, 0.07)
+"""Shoulder widths from an arm's edge within which its label is not believed without its colour."""
+_NOT_SKIN = (1.3, 1.8)
 _ALWAYS_BARE = 0.12
 """Whoever is bare from here on wears no sleeves: above it lie the shoulder and its straps."""
 
@@ -233,6 +236,28 @@ def _under_sleeve(scene: Scene, arm: Arm, edge: Floats) -> Floats:
     near_end = np.clip(1 - (arm.bare_from - share) / 0.12, 0, 1)
     thin = np.minimum(grown, edge * _THIN)
     return np.asarray(thin + (grown - thin) * near_end, np.float32)
+
+
+def bare_arms(scene: Scene) -> Mask:
+    """Arms and hands, without the seam of cloth that the labels give them."""
+    arms = scene.parts.arms.copy()
+    for half in (np.s_[:, : scene.width // 2], np.s_[:, scene.width // 2 :]):
+        within = arms[half]  # one arm in each, as a rule: two small boxes rather than a large one
+        rows, columns = np.flatnonzero(within.max(1)), np.flatnonzero(within.max(0))
+        if not len(rows):
+            continue
+        box = np.s_[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
+        photo = np.ascontiguousarray(scene.photo[half][box])
+        within[box] *= _of_skin(photo, np.ascontiguousarray(within[box]), scene)
+    return arms
+
+
+def _of_skin(photo: Floats, arms: Mask, scene: Scene) -> Mask:
+    """(h, w): 1 deep within an arm, and where its colour is the skin's."""
+    depth = cv2.distanceTransform((arms > 0.5).astype(np.uint8), cv2.DIST_L2, 3)
+    core = smoothstep(np.asarray(depth, np.float32) / scene.body.shoulder_width, *_SEAM_DEPTH)
+    away = skin_distance(blur(photo, 0.8), scene.parts.skin_tone, _HUE_ONLY)
+    return np.maximum(core, 1 - smoothstep(away, *_NOT_SKIN))
 
 
 def fill(size: tuple[int, int], polygon: Points) -> Mask:

@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 
 from app.engines.warp import removal, shading
-from app.engines.warp.arms import bare_core, covered_part, old_sleeve, painted_arm
+from app.engines.warp.arms import bare_arms, bare_core, covered_part, old_sleeve, painted_arm
 from app.engines.warp.arrays import blur, capsules, disc, push_pull, resize, smoothstep
 from app.engines.warp.scene import Scene
 from app.engines.warp.targets import PIT_DOWN, TopTarget
@@ -208,7 +208,8 @@ def limbs_in_front(scene: Scene, small: Scene, target: TopTarget) -> Limbs:
     hanging = smoothstep(small.down, pit, pit + 0.05) * smoothstep(beside, 0.68, 0.78)
     reach = np.clip(fore * (small.down > 0.05) + (1 - fore) * hanging, 0, 1).astype(np.float32)
     reach = resize(reach, scene.height, scene.width)
-    seen, painted = scene.parts.arms, np.zeros_like(reach)
+    seen = bare_arms(scene) if target.legs else scene.parts.arms
+    painted = np.zeros_like(reach)
     for side, arm in target.arms.items():
         sleeve, under = old_sleeve(scene, arm), painted_arm(scene, arm)
         if sleeve is not None and under is not None:

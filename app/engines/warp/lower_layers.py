@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 
 from app.engines.warp import legs, removal, shading
-from app.engines.warp.arms import Arm, fill, old_sleeve, skin_distance
+from app.engines.warp.arms import Arm, bare_arms, fill, old_sleeve
 from app.engines.warp.arrays import blur, disc, push_pull, resize, smoothstep
 from app.engines.warp.composition import Bared, Easel
 from app.engines.warp.lower import BottomTarget, Rails
@@ -36,10 +36,6 @@ _INSEAM_SHADE = 0.22
 _HEM_FRINGE = 0.05
 _LOOPS = 0.06
 """Shoulder widths: what hangs from a top's hem and is narrower is a belt loop, or a button."""
-_SEAM = (0.05, 0.07)
-"""Shoulder widths from an arm's edge within which its label is not believed without its colour."""
-_HUE_ONLY = np.array([1e3, 9.0, 11.0], np.float32)
-_NOT_SKIN = (1.3, 1.8)
 _LONG_SLEEVE, _BARE = 0.55, 0.15
 _FOREARM = (0.55, 0.95)
 """A sleeve that hides more than half of the arm, and a forearm of which so little is skin, are long
@@ -297,28 +293,6 @@ def _without_loops(scene: Scene) -> Mask:
     opened = cv2.morphologyEx((resize(upper, *size) > 0.5).astype(np.uint8), cv2.MORPH_OPEN, reach)
     whole = cv2.dilate(opened, disc(3)).astype(np.float32)
     return np.minimum(upper, resize(whole, scene.height, scene.width))
-
-
-def bare_arms(scene: Scene) -> Mask:
-    """Arms and hands, without the seam of cloth that the labels give them."""
-    arms = scene.parts.arms.copy()
-    for half in (np.s_[:, : scene.width // 2], np.s_[:, scene.width // 2 :]):
-        within = arms[half]  # one arm in each, as a rule: two small boxes rather than a large one
-        rows, columns = np.flatnonzero(within.max(1)), np.flatnonzero(within.max(0))
-        if not len(rows):
-            continue
-        box = np.s_[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
-        photo = np.ascontiguousarray(scene.photo[half][box])
-        within[box] *= _of_skin(photo, np.ascontiguousarray(within[box]), scene)
-    return arms
-
-
-def _of_skin(photo: Floats, arms: Mask, scene: Scene) -> Mask:
-    """(h, w): 1 deep within an arm, and where its colour is the skin's."""
-    depth = cv2.distanceTransform((arms > 0.5).astype(np.uint8), cv2.DIST_L2, 3)
-    core = smoothstep(np.asarray(depth, np.float32) / scene.body.shoulder_width, *_SEAM)
-    away = skin_distance(blur(photo, 0.8), scene.parts.skin_tone, _HUE_ONLY)
-    return np.maximum(core, 1 - smoothstep(away, *_NOT_SKIN))
 
 
 def _long_sleeved(scene: Scene, arm: Arm) -> bool:
