@@ -102,11 +102,15 @@ class Bared:
     """What had to be painted and shows, in parts of the area that the new garment covers.
 
     skin, ground: painted skin and background. below: all that is painted below the new hem.
+    left: what of the old garment is still there. beside: what shows of the trousers or the skirt
+    beside a top that should hide them.
     """
 
     skin: float
     ground: float
     below: float
+    left: float = 0.0
+    beside: float = 0.0
 
 
 def paint_top(
@@ -150,20 +154,23 @@ def paint_top(
         easel.lay(sleeve.colour * lit[..., None], sleeve.cover, sleeve.box)
     _close_gaps(easel, gap, np.maximum(front, sleeves))
     easel.uncover(head)
-    return easel, _bared(scene, removed * (1 - cover), cover, target)
+    return easel, _bared(scene, easel, removed * (1 - cover), cover, target)
 
 
-def _bared(scene: Scene, shown: Mask, cover: Mask, target: TopTarget) -> Bared:
+def _bared(scene: Scene, easel: Easel, shown: Mask, cover: Mask, target: TopTarget) -> Bared:
     """shown: what was painted and is not covered."""
     few = (slice(None, None, 4), slice(None, None, 4))
     shown, person, down = shown[few], scene.parts.person[few], scene.down[few]
     area = max(1.0, float(cover[few].sum()))
-    below = down > target.hem_down
+    below, above = down > target.hem_down, down < target.hem_down - 0.05
+    kept = 1 - easel.cover[few]
     on_body = person * (1 - below)
     return Bared(
         skin=float((shown * on_body).sum()) / area,
         ground=float((shown * (1 - person)).sum()) / area,
         below=float((shown * person * below).sum()) / area,
+        left=float((scene.parts.upper[few] * kept * ~below).sum()) / area,
+        beside=float((scene.parts.lower[few] * kept * above).sum()) / area,
     )
 
 

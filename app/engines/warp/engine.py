@@ -13,7 +13,7 @@ import numpy as np
 
 from app.engines import Mode, RunContext, TryOnRequest, TryOnResult
 from app.engines.warp import composition, lower, lower_layers, people, quality, targets, warping
-from app.engines.warp.arrays import shrink
+from app.engines.warp.arrays import length, shrink
 from app.engines.warp.garments import read_garment
 from app.engines.warp.networks import Networks
 from app.engines.warp.parsing import parse
@@ -180,8 +180,18 @@ class Pipeline:
             cut=max((sleeve.cut for sleeve in sleeves if sleeve is not None), default=0.0),
             sure=outline.sure,
             trust=scene.parts.trust,
+            left=bared.left,
+            beside=bared.beside,
+            uneven=_uneven(outline),
         )
         return _Dressed(easel, noticed)
+
+
+def _uneven(outline: TopOutline) -> float:
+    """How much the sleeves differ: photos of garments are even, readings of them are not always."""
+    sleeves = [outline.side(side).sleeve for side in SIDES]
+    lengths = [length(sleeve.outer) for sleeve in sleeves if sleeve is not None]
+    return 1 - min(lengths) / max(*lengths, 1e-3) if len(lengths) == 2 else 0.0
 
 
 @dataclass(frozen=True)

@@ -39,7 +39,8 @@ class Noticed:
 
     skin, ground, below: as in `composition.Bared`. stretch: how much longer the garment was made.
     cut: the part of the sleeves for which there was no arm. sure: 0–1, of the garment's points.
-    trust: 0–1, of the person's parts.
+    trust: 0–1, of the person's parts. left, beside: as in `composition.Bared`. uneven: how much
+    the garment's two sleeves differ in length, 0–1.
     """
 
     skin: float
@@ -49,6 +50,9 @@ class Noticed:
     cut: float
     sure: float
     trust: float
+    left: float = 0.0
+    beside: float = 0.0
+    uneven: float = 0.0
 
 
 def judge(noticed: Noticed) -> tuple[float, tuple[str, ...]]:
