@@ -23,6 +23,8 @@ def test_with_nothing_guessed_the_figure_is_one_and_nothing_is_said() -> None:
         ({"stretch": 1.2}, "stretched"),
         ({"stretch": 0.85}, "stretched"),
         ({"cut": 0.4}, "sleeves_shortened"),
+        ({"left": 0.02}, "old_garment_left"),
+        ({"beside": 0.01}, "old_garment_left"),
         ({"sure": 0.5}, "garment_unclear"),
         ({"trust": 0.3}, "person_unclear"),
     ],
@@ -36,7 +38,7 @@ def test_each_fault_lowers_the_figure_and_is_said(worse: dict[str, float], code:
 
 
 def test_the_figure_stays_between_0_and_1() -> None:
-    worst = Noticed(skin=9, ground=9, below=9, stretch=3, cut=1, sure=0, trust=0)
+    worst = Noticed(9, 9, 9, stretch=5, cut=1, sure=0, trust=0, left=1, beside=1, uneven=1)
 
     assert judge(worst)[0] == 0
 
