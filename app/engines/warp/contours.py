@@ -113,6 +113,7 @@ def _contour(mask: NDArray[np.uint8]) -> Points:
     if not contours:
         return np.zeros((1, 2), np.float32)
     line = max(contours, key=cv2.contourArea).reshape(-1, 2).astype(np.float32)
+    # y points down: clockwise as seen is what OpenCV calls positive.
     if cv2.contourArea(line, oriented=True) < 0:
         line = line[::-1]
     reach = max(1, len(line) // _SMOOTHING)

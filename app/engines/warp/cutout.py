@@ -42,6 +42,17 @@ _LEAST_DEVIATION = 1.3
 grounds are noisy by 0.8 (97th percentile) or less."""
 
 
+_LEAST_OPENING = 0.0006
+"""Of the photo: smaller enclosed spots of the ground's colour are prints."""
+
+_FAINT = 12.0
+"""Lab distance from the ground of white things on white ground, at most."""
+
+
+_CUT_OFF, _HALF = 0.02, 0.3
+"""A second part this large, beside the largest, is no crumb: a sleeve, or half a garment."""
+
+
 @dataclass(frozen=True)
 class Ground:
     """What the photo's ground looks like.
@@ -141,9 +152,8 @@ def find_silhouette(photo: Rgb) -> Silhouette:
     deviation = _deviation(picture, ground.surface)
     different = _different(picture, deviation, ground.noise)
     garment = _without_shadow(picture, ground, deviation, different)
-    garment = largest_component(_opened(garment, 3))
-    garment = cast("Binary", cv2.morphologyEx(garment, cv2.MORPH_CLOSE, disc(5)))
-    garment = _without_holes(garment, deviation, ground.noise)
+    garment = _in_one_piece(garment, different)
+    garment = _without_fringe(_smooth_where_faint(garment, deviation), deviation)
     rim = garment - cv2.erode(garment, disc(9))
     sides = np.concatenate([garment[0], garment[-1], garment[:, 0], garment[:, -1]])
     return Silhouette(
@@ -164,7 +174,7 @@ def _different(picture: Floats, deviation: Floats, noise: float) -> Binary:
     edges = _gradient(picture) > max(7.0, 4 * noise)
     like_ground = ((deviation < least) & ~edges).astype(np.uint8)
     like_ground = cast("Binary", cv2.morphologyEx(like_ground, cv2.MORPH_OPEN, disc(3)))
-    outside = _joined_to_border(like_ground)
+    outside = _joined_to_border(like_ground) | _openings(like_ground, deviation, noise)
     return cast("Binary", cv2.morphologyEx(1 - outside, cv2.MORPH_OPEN, disc(3)))
 
 
@@ -188,33 +198,53 @@ def _joined_to_border(mask: Binary) -> Binary:
     return cast("Binary", kept[labels])
 
 
-def _without_holes(garment: Binary, deviation: Floats, noise: float) -> Binary:
-    """Fill what is enclosed, but for openings through which the bare ground shows."""
-    outside = _joined_to_border((1 - garment).astype(np.uint8))
-    count, labels, stats, _ = cv2.connectedComponentsWithStats(
-        1 - garment - outside, connectivity=4
-    )
-    filled = (1 - outside).astype(np.uint8)
+def _openings(like_ground: Binary, deviation: Floats, noise: float) -> Binary:
+    """Enclosed parts through which the bare ground shows: between a sleeve and the body."""
+    enclosed = like_ground & (1 - _joined_to_border(like_ground))
+    count, labels, stats, _ = cv2.connectedComponentsWithStats(enclosed, connectivity=4)
+    openings = np.zeros_like(like_ground)
     for i in range(1, count):
-        hole = labels == i
-        if stats[i, cv2.CC_STAT_AREA] > 0.0006 * garment.size and _is_ground(
-            deviation[hole], noise
-        ):
-            filled[hole] = 0
-    return filled
+        if stats[i, cv2.CC_STAT_AREA] < _LEAST_OPENING * like_ground.size:
+            continue
+        part = (labels == i).astype(np.uint8)
+        rim = cv2.dilate(part, disc(13)) - cv2.dilate(part, disc(5))
+        ground_like = np.median(deviation[part > 0]) < max(0.7, 0.75 * noise)
+        # White cloth on white ground looks like this, too, but has no strong rim around it.
+        if ground_like and np.percentile(deviation[rim > 0], 25) > _STRONG:
+            openings |= part
+    return openings
 
 
-def _is_ground(deviation: Floats, noise: float) -> bool:
-    return bool(
-        np.median(deviation) < max(1.0, 0.75 * noise)
-        and np.percentile(deviation, 90) < max(1.3, 1.05 * noise)
-    )
+def _in_one_piece(garment: Binary, different: Binary) -> Binary:
+    """The largest part, with what a seam had cut off, and both halves of an open front."""
+    across = np.ones((1, round(0.25 * garment.shape[1])), np.uint8)
+    for least, kernel in ((_CUT_OFF, disc(7)), (_HALF, across)):
+        count, _, stats, _ = cv2.connectedComponentsWithStats(garment)
+        areas = np.sort(stats[1:count, cv2.CC_STAT_AREA])[::-1]
+        if len(areas) > 1 and areas[1] > least * areas[0]:
+            closed = cast("Binary", cv2.morphologyEx(garment, cv2.MORPH_CLOSE, kernel))
+            garment = closed & different
+    garment = largest_component(garment)
+    return cast("Binary", cv2.morphologyEx(garment, cv2.MORPH_CLOSE, disc(3)))
+
+
+def _smooth_where_faint(garment: Binary, deviation: Floats) -> Binary:
+    """Round off the rim where it is hardly seen: JPEG's blocks make it ragged there."""
+    rounded = (blur(garment.astype(np.float32), 3.0) > 0.5).astype(np.uint8)
+    contrast = cv2.dilate(deviation * garment, disc(7))
+    return np.where(contrast < _FAINT, rounded, garment).astype(np.uint8)
+
+
+def _without_fringe(garment: Binary, deviation: Floats) -> Binary:
+    """Take off the outermost 4 px where they are more ground or shadow than garment, and crumbs."""
+    core = cast("Binary", cv2.erode(garment, disc(9)))
+    weakest = cv2.erode(np.where(core > 0, deviation, 255).astype(np.float32), disc(13))
+    mostly_ground = (deviation < 0.5 * weakest) & (weakest > _STRONG) & (weakest < 255)
+    crumbs = (garment & (1 - _opened(garment, 9)) > 0) & (deviation < _CRUMB_DEVIATION)
+    return garment & (core | (~(mostly_ground | crumbs)).astype(np.uint8))
 
 
 # --- shadow ---------------------------------------------------------------------------------
-
-_SHADOW_DEPTH = 0.08
-"""How far a cast shadow reaches in from the rim of all that differs, of the mask's short side."""
 
 _DARKEST_SHADOW = 0.30
 """A shadow keeps this much of the ground's lightness; under a garment's very edge it is darker,
@@ -222,34 +252,165 @@ but no wider than the matte's band."""
 
 _SHADOW_TINT = 4.0
 """Lab chroma by which a shadow differs from the ground beside it, at most: sky light and the
-garment's own reflected colour tint it."""
+garment's own reflected colour tint it, the more the darker it is."""
+
+_NEUTRAL_GARMENT = 0.35
+"""The share of the inside that could be shadow from which on the garment itself has that colour."""
+
+_PATTERN = 0.15
+"""The same, from which on it is looked for pale stripes between others."""
+
+_TONE_SPREAD = 0.06
+"""Folds make a garment's lightness differ by this share of the ground's."""
+
+_LITTLE_PALE = 0.08
+"""The share of the inside that is pale up to which no edge need keep the ground out of it: all
+that is pale and borders on the ground is shadow or a gap."""
+
+_SHADOW_REACH = 0.08
+"""How far in from the rim a shadow is looked for where the garment itself could be one, of the
+mask's short side."""
+
+_STRIPE = 0.03
+"""Pale stripes up to this thick, of the long side, belong to what is above and below them."""
+
+_GAP_END = 8
+"""How far a gap goes on where it is too narrow to be looked into, pixels of the small picture."""
+
+_STEP_OF_SHADOW = 0.4
+"""The part of a shadow's depth that its edge gains within 2 px, at most: 0.2 in drawn ones of
+10 px half shadow; 0.65 in an edge in focus."""
+
+_STRONG = 28.0
+"""Lab distance from the ground that nothing but a garment or a deep shadow has."""
+
+_PANEL = 1.01
+"""Lightness over the ground's that shows something white on a ground that is nearly so."""
+
+_CRUMB_DEVIATION = 6.0
+"""Lab distance from the ground of what JPEG leaves beside an edge, at most."""
+
+_PANEL_FAINT = 8.0
+"""Lab distance from the ground up to which such white things could be taken for shadow."""
+
+_CRUMB = 5
+"""How far beside a strong edge JPEG's ringing reaches, pixels of the small picture."""
 
 
 def _without_shadow(
     picture: Floats, ground: Ground, deviation: Floats, different: Binary
 ) -> Binary:
-    """Move the mask's rim inwards over what may be a cast shadow, to the next real edge.
+    """Move the mask's rim inwards over cast shadow, to the garment's edge.
 
-    What may be shadow, near the rim, belongs to nobody at first; garment and ground then grow into
-    it from both sides and meet on the strongest edge between them (watershed). A shadow is soft
-    where it begins, so its outer edge does not stop the ground.
+    What has a shadow's colour and is joined to the ground with no sharp edge between is shadow;
+    but where the garment itself has that colour, it and the ground grow into the doubtful part
+    from both sides and meet on the strongest edge between them (watershed).
     """
     if not different.any():
         return different
+    smooth = cast("Floats", cv2.GaussianBlur(picture, (0, 0), 1.0))
+    doubtful, own = _doubtful(smooth, ground, deviation, different)
+    sure = different & (1 - doubtful)
+    garment = _opened(sure, 3) | (sure & (deviation > _STRONG).astype(np.uint8))
+    if (doubtful & own).any():
+        markers = np.full(different.shape, 1, np.int32)
+        markers[(different > 0) & (doubtful & (1 - own) == 0)] = 0
+        markers[_within(garment) > 0] = 2
+        cv2.watershed(np.clip(smooth, 0, 255).astype(np.uint8), markers)
+        garment = _close_line(markers, different)
+    return garment
+
+
+def _within(mask: Binary) -> Binary:
+    """Without its outermost 2 px, where an edge is still rising; what is thin keeps its middle."""
+    inner = cast("Binary", cv2.erode(mask, disc(5)))
+    thin = mask & (1 - cast("Binary", cv2.dilate(inner, disc(9))))
+    return inner | cast("Binary", cv2.erode(thin, disc(3)))
+
+
+def _doubtful(
+    smooth: Floats, ground: Ground, deviation: Floats, different: Binary
+) -> tuple[Binary, Binary]:
+    """What may be no garment although it differs: shadow, or ringing beside an edge.
+
+    Also what of it looks like the garment itself.
+    """
     height, width = different.shape
-    candidates = _may_be_shadow(picture, ground) & (different > 0)
+    tone = np.asarray(smooth[..., 0] / np.maximum(ground.surface[..., 0], 1), np.float32)
+    shadowy = _may_be_shadow(smooth, ground).astype(np.uint8) & different
+    ringing = _ringing(deviation, shadowy, ground.noise) & different
+    doubtful = shadowy | ringing
     depth = cv2.distanceTransform(different, cv2.DIST_L2, 5)
-    open_to_ground = candidates & (depth < _SHADOW_DEPTH * min(height, width))
-    sure_garment = cv2.morphologyEx(
-        ((different > 0) & ~open_to_ground).astype(np.uint8), cv2.MORPH_OPEN, disc(3)
-    )
-    sure_garment = cv2.erode(sure_garment, disc(3))
-    sure_ground = cv2.erode((1 - different).astype(np.uint8), disc(3))
-    markers = np.where(sure_garment > 0, 2, np.where(sure_ground > 0, 1, 0)).astype(np.int32)
-    smooth = np.clip(cv2.GaussianBlur(picture, (0, 0), 1.0), 0, 255).astype(np.uint8)
-    cv2.watershed(smooth, markers)
-    grown = _close_line(markers, different)
-    return _keep_sharp_edged(grown, different, deviation)
+    inside = depth > _SHADOW_REACH * min(height, width)
+    own, surely_own = _own_pale_parts(tone, doubtful, inside, different)
+    # No shadow is lighter than the ground; but ringing is, so that it does not count by itself.
+    faint = deviation < _PANEL_FAINT
+    panel = _opened((faint & (tone > _PANEL)).astype(np.uint8) & different & ~ringing, 5)
+    own |= doubtful & cv2.dilate(panel, disc(4 * _CRUMB + 1)) & faint.astype(np.uint8)
+    doubtful &= 1 - surely_own
+    ringing &= doubtful
+    flat = doubtful & ~ringing
+    passable = flat & _soft(smooth[..., 0], (flat | (1 - different)) > 0, ground.noise)
+    # A seam is a dark line from the rim inwards, too, but a thin one.
+    passable = _opened(passable, 5) | (passable & (depth < 4).astype(np.uint8))
+    pale = (deviation < _STRONG).astype(np.uint8) & different
+    if inside.any() and pale[inside].mean() < _LITTLE_PALE:
+        passable |= doubtful & pale
+    reached = _joined_to_border(cast("Binary", passable | (1 - different)))
+    reached = cast("Binary", cv2.dilate(reached, disc(5))) & (doubtful | (1 - different))
+    # Ringing goes with what it borders on: a panel that was not reached keeps it, a gap loses it.
+    panels = _opened(pale & ~ringing & (1 - reached), 7)
+    kept = cast("Binary", cv2.dilate(panels, disc(2 * _CRUMB + 5)))
+    near = cast("Binary", cv2.dilate(reached, disc(2 * _GAP_END + 1)))
+    reached = _joined_to_border(reached | (ringing & near & (1 - kept)))
+    return cast("Binary", reached & doubtful), own
+
+
+def _soft(lightness: Floats, counted: NDArray[np.bool_], noise: float) -> Binary:
+    """1 where lightness changes slowly, measured by how much it changes round about.
+
+    counted: the pixels that this is measured on. An edge in focus makes two thirds of its step
+    within 2 px of the small, smoothed picture.
+    """
+    low = np.where(counted, lightness, 999).astype(np.float32)
+    high = np.where(counted, lightness, -999).astype(np.float32)
+    square = np.ones((3, 3), np.uint8)
+    step = cv2.dilate(high, square) - cv2.erode(low, square)
+    contrast = cv2.dilate(high, disc(11)) - cv2.erode(low, disc(11))
+    limit = np.maximum(max(0.8, 2.2 * noise), _STEP_OF_SHADOW * contrast)
+    return np.asarray(step < limit, np.uint8)
+
+
+def _ringing(deviation: Floats, shadowy: Binary, noise: float) -> Binary:
+    """Pale pixels beside strong edges: JPEG's ringing, blur, and gaps too narrow to see into."""
+    strongest = cv2.dilate(deviation * (1 - shadowy), disc(2 * _CRUMB + 1))
+    pale = deviation < np.clip(0.5 * strongest, max(6.0, 3 * noise), _STRONG)
+    return np.asarray(pale & (strongest > _STRONG), np.uint8)
+
+
+def _own_pale_parts(
+    tone: Floats, doubtful: Binary, inside: NDArray[np.bool_], different: Binary
+) -> tuple[Binary, Binary]:
+    """What of the garment itself looks like shadow or ground: a grey shirt, pale stripes.
+
+    tone: lightness over the ground's. A garment has such a colour if much of its inside has it.
+    Returns all that has that tone, and what of it is surely garment: inside, or between stripes.
+    """
+    nothing = np.zeros_like(doubtful)
+    if not inside.any() or doubtful[inside].mean() < _PATTERN:
+        return nothing, nothing
+    height, width = different.shape
+    thickness = np.ones((round(_STRIPE * max(height, width)), 1), np.uint8)
+    sure = different & (1 - doubtful)
+    closed = cast("Binary", cv2.morphologyEx(sure, cv2.MORPH_CLOSE, thickness))
+    pale = doubtful[inside] > 0
+    striped = (doubtful & (1 - closed))[inside].mean() < 0.5 * pale.mean()
+    if not striped and pale.mean() < _NEUTRAL_GARMENT:
+        return nothing, nothing
+    low, high = np.percentile(tone[inside][pale], [12, 88])
+    similar = (tone > low - _TONE_SPREAD) & (tone < high + _TONE_SPREAD)
+    own = doubtful & similar.astype(np.uint8)
+    return (own, own & closed) if striped else (doubtful, own & inside.astype(np.uint8))
 
 
 def _close_line(markers: NDArray[np.int32], different: Binary) -> Binary:
@@ -259,37 +420,13 @@ def _close_line(markers: NDArray[np.int32], different: Binary) -> Binary:
     return cast("Binary", (garment | (line & cv2.dilate(garment, disc(3)))) & different)
 
 
-def _may_be_shadow(picture: Floats, ground: Ground) -> NDArray[np.bool_]:
+def _may_be_shadow(smooth: Floats, ground: Ground) -> NDArray[np.bool_]:
     """Darker than the ground, with its colour: a and b shrink towards grey (128) with L."""
-    smooth = cv2.GaussianBlur(picture, (0, 0), 1.0)
     share = smooth[..., 0] / np.maximum(ground.surface[..., 0], 1)
     chroma_off = smooth[..., 1:] - 128 - (ground.surface[..., 1:] - 128) * share[..., None]
     tint = np.sqrt((chroma_off**2).sum(2))
     limit = _SHADOW_TINT + 6 * np.clip(1 - share, 0, 1)
     return np.asarray((share < 1.0) & (share > _DARKEST_SHADOW) & (tint < limit))
-
-
-def _keep_sharp_edged(grown: Binary, different: Binary, deviation: Floats) -> Binary:
-    """Give back what was taken for shadow but begins with a sharp edge: a pale hem, a panel.
-
-    At a sharp edge the difference from the ground is complete 3 px inside; where a shadow begins
-    it is still rising 8 px inside.
-    """
-    lost = different & (1 - grown)
-    depth = cv2.distanceTransform(different, cv2.DIST_L2, 5)
-    count, labels, stats, _ = cv2.connectedComponentsWithStats(lost, connectivity=4)
-    result = grown.copy()
-    for i in range(1, count):
-        part = labels == i
-        if stats[i, cv2.CC_STAT_AREA] < 12:
-            result[part] = 1
-            continue
-        near, far = part & (depth >= 2) & (depth <= 4), part & (depth >= 6) & (depth <= 10)
-        if near.sum() < 8 or far.sum() < 8:
-            continue
-        if np.median(deviation[near]) > 0.7 * np.median(deviation[far]):
-            result[part] = 1
-    return result
 
 
 # --- the matte ------------------------------------------------------------------------------

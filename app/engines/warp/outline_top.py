@@ -34,26 +34,34 @@ def read_top(shape: Shape) -> TopOutline:
     """All key points, in pixels of the shape's mask; the neckline is left out (`fit_neckline`)."""
     pits = _armpits(shape)
     sleeved = pits is not None
-    if pits is None:
-        pits = {side: _armhole(shape, side) for side in _SIGNS}
-    half = (float(pits["right"].point[0]) - float(pits["left"].point[0])) / 2
-    sides = {side: _side(shape, side, pits[side].point, half, sleeved) for side in _SIGNS}
+    ends = {side: _first_end(shape, side, pits) for side in _SIGNS}
+    necks = {side: _neck(shape, side, ends[side], sleeved=sleeved) for side in _SIGNS}
+    level = float(np.mean([neck[1] for neck in necks.values()]))
+    sides = {side: _side(shape, side, necks[side], ends[side], pits) for side in _SIGNS}
+    if pits is not None:
+        sides = _alike(shape, sides, pits)
     hem = evenly(shape.arc(sides["left"].hem, sides["right"].hem), 9)
-    kind = _sleeve_kind(shape, sides)
-    neck_y = (sides["left"].neck[1] + sides["right"].neck[1]) / 2
     return TopOutline(
         shape.centre_x,
         sides["left"],
         sides["right"],
         hem,
         neckline=None,
-        sleeves=kind,
-        collar_height=max(0.0, float(neck_y) - shape.top_at(shape.centre_x)),
-        sure=min(pits["left"].sure, pits["right"].sure),
+        sleeves=_sleeve_kind(shape, sides),
+        collar_height=max(0.0, level - shape.top_at(shape.centre_x)),
+        off_shoulder=sleeved and _is_off_shoulder(shape, sides),
+        sure=1.0 if pits is None else min(pit.sure for pit in pits.values()),
     )
 
 
 # --- armpits --------------------------------------------------------------------------------
+
+_LEAST_DENT = 0.03
+"""Depth of the dent under a sleeve, of the garment's width."""
+
+_STEEPEST_SLEEVE = 0.45
+"""Under a sleeve the outline comes in by this much of what it goes down, at least; down a waist
+it comes in by less."""
 
 
 @dataclass(frozen=True)
@@ -63,12 +71,15 @@ class _Pit:
     sure: float = 1.0
 
 
-def _armpits(shape: Shape) -> dict[Side, _Pit] | None:
+_Pits = dict[Side, _Pit]
+
+
+def _armpits(shape: Shape) -> _Pits | None:
     """The deepest dent of the outline on each side, between sleeve and body.
 
     One that is missing or does not mirror the other is taken from the other side.
     """
-    found: dict[Side, _Pit] = {}
+    found: _Pits = {}
     for side, pit in _dents(shape):
         if side not in found or pit.depth > found[side].depth:
             found[side] = pit
@@ -82,11 +93,15 @@ def _armpits(shape: Shape) -> dict[Side, _Pit] | None:
         return None
     if len(found) == 1:
         ((side, pit),) = found.items()
-        mirrored = _point(2 * shape.centre_x - float(pit.point[0]), float(pit.point[1]))
         other: Side = "right" if side == "left" else "left"
-        at = shape.contour[shape.nearest(mirrored)]
-        found[other] = _Pit(at, pit.depth, sure=0.6)
+        found[other] = _Pit(_mirrored(shape, pit.point), pit.depth, sure=0.6)
     return found
+
+
+def _mirrored(shape: Shape, point: Point) -> Point:
+    """The contour's point nearest to where the other side has it."""
+    goal = _point(2 * shape.centre_x - float(point[0]), float(point[1]))
+    return cast("Point", shape.contour[shape.nearest(goal)])
 
 
 def _dents(shape: Shape) -> list[tuple[Side, _Pit]]:
@@ -100,47 +115,136 @@ def _dents(shape: Shape) -> list[tuple[Side, _Pit]]:
     _, top, _, _ = shape.box
     for begin, end, deepest, depth in defects.reshape(-1, 4):
         point = shape.contour[deepest]
-        down = (float(point[1]) - top) / shape.height
-        from_axis = abs(float(point[0]) - shape.centre_x)
-        if depth / 256 < 0.035 * shape.width or not 0.10 < down < 0.66:
-            continue
-        if from_axis < 0.12 * shape.width:
-            continue
-        ends = shape.contour[[begin, end], 0]
-        if np.all(np.abs(ends - shape.centre_x) < 1.02 * from_axis):
-            continue  # it opens towards the axis
         side: Side = "left" if point[0] < shape.centre_x else "right"
-        dents.append((side, _Pit(point, depth / 256)))
+        down = (float(point[1]) - top) / shape.height
+        if depth / 256 < _LEAST_DENT * shape.width or not 0.10 < down < 0.66:
+            continue
+        if abs(float(point[0]) - shape.centre_x) < 0.12 * shape.width:
+            continue
+        # The contour runs clockwise: down the right side, up the left one.
+        cuff = shape.contour[begin if side == "right" else end]
+        if _is_under_sleeve(shape, _SIGNS[side], point, cuff):
+            dents.append((side, _Pit(point, depth / 256)))
     return dents
 
 
-def _armhole(shape: Shape, side: Side) -> _Pit:
-    """Without sleeves: where the side is first about as wide as it gets in the upper half."""
+def _is_under_sleeve(shape: Shape, sign: _Sign, pit: Point, cuff: Point) -> bool:
+    """The outline comes to the dent from further out, and not just down a side."""
+    out, up = sign * float(cuff[0] - pit[0]), float(pit[1] - cuff[1])
+    return out > 0.02 * shape.width and out > _STEEPEST_SLEEVE * up
+
+
+# --- shoulders ------------------------------------------------------------------------------
+
+
+def _half(shape: Shape, side: Side) -> Points:
+    """One side's contour, from the axis' top down to the axis' bottom."""
+    contour, count = shape.contour, len(shape.contour)
+    near_axis = np.abs(contour[:, 0] - shape.centre_x) <= 1.5
+    if not near_axis.any():
+        near_axis = np.abs(contour[:, 0] - shape.centre_x) <= 4
+    on_axis = np.flatnonzero(near_axis) if near_axis.any() else np.arange(count)
+    first = on_axis[np.argmin(contour[on_axis, 1])]
+    last = on_axis[np.argmax(contour[on_axis, 1])]
+    step = 1 if side == "right" else -1  # the contour runs clockwise
+    steps = (last - first) * step % count
+    return cast("Points", contour[(first + step * np.arange(steps + 1)) % count])
+
+
+def _farthest(line: Points, begin: Point, end: Point, sign: float) -> tuple[Point, float]:
+    """The line's point farthest from a chord, on its left for sign -1, and how far."""
+    along = unit(np.asarray(end - begin, np.float32))
+    off = sign * ((line - begin) @ np.array([-along[1], along[0]], np.float32))
+    at = int(np.argmax(off))
+    return line[at], float(off[at])
+
+
+def _first_end(shape: Shape, side: Side, pits: _Pits | None) -> Point:
+    """The shoulder's outer end.
+
+    With sleeves: where the outline bends most between the upper edge and the cuff, about above the
+    armpit. Without: the outer corner of the uppermost part.
+    """
     sign = _SIGNS[side]
+    half = _half(shape, side)
+    if pits is None:
+        _, top, _, _ = shape.box
+        upper = half[half[:, 1] < top + 0.30 * shape.height]
+        score = sign * (upper[:, 0] - shape.centre_x) - 2.0 * (upper[:, 1] - top)
+        return cast("Point", upper[int(np.argmax(score))])
+    pit = pits[side].point
+    reach = sign * (float(pit[0]) - shape.centre_x)
+    above = half[: 1 + int(np.argmin(((half - pit) ** 2).sum(1)))]
+    out = sign * (above[:, 0] - shape.centre_x)
+    cuff = above[int(np.argmax(out + 0.6 * (above[:, 1] - above[0, 1])))]
+    arc = above[: 1 + int(np.argmin(((above - cuff) ** 2).sum(1)))]
+    out = sign * (arc[:, 0] - shape.centre_x)
+    allowed = arc[(out > 0.80 * reach) & (out < 1.15 * reach) & (arc[:, 1] < pit[1])]
+    if len(allowed) < 2:
+        x = shape.centre_x + sign * 1.05 * reach
+        return _point(x, shape.top_at(x))
+    start = arc[int(np.argmin(np.abs(out - 0.5 * reach)))]
+    point, _ = _farthest(allowed, start, cuff, -sign)
+    return point
+
+
+_TURTLE = 0.035
+"""A neck that lies lower under the line from collar to shoulder than this, of the height, is the
+foot of a standing collar."""
+
+
+def _neck(shape: Shape, side: Side, end: Point, *, sleeved: bool) -> Point:
+    """Where collar and shoulder line meet.
+
+    The outline's corner over, or under, the chord from the centre's top to the shoulder's end; on
+    a strap its inner corner.
+    """
+    half = _half(shape, side)
+    arc = half[: 1 + int(np.argmin(((half - end) ** 2).sum(1)))]
+    if len(arc) < 3:
+        return end
+    sign = _SIGNS[side]
+    if not sleeved:
+        upper = arc[arc[:, 1] < arc[:, 1].min() + 0.02 * shape.height]
+        return cast("Point", upper[int(np.argmin(sign * upper[:, 0]))])
+    above, over = _farthest(arc, arc[0], end, -sign)
+    below, under = _farthest(arc, arc[0], end, sign)
+    if under > _TURTLE * shape.height and under > 1.3 * over:
+        return below
+    return above
+
+
+def _underarm(shape: Shape, side: Side, tip: Point) -> Point:
+    """Without sleeves: where the armhole ends, the outermost corner between strap and waist."""
+    half = _half(shape, side)
     _, top, _, _ = shape.box
-    half = shape.contour[
-        ((shape.contour[:, 0] - shape.centre_x) * sign > 0)
-        & (shape.contour[:, 1] < top + 0.45 * shape.height)
-    ]
-    if not len(half):
-        half = shape.contour
-    out = (half[:, 0] - shape.centre_x) * sign
-    wide = half[out > 0.94 * np.percentile(out, 96)]
-    at = int(np.argmin(np.abs(wide[:, 1] - np.percentile(wide[:, 1], 12))))
-    return _Pit(wide[at], 0.0, sure=0.8)
+    until = int(np.argmin(((half - tip) ** 2).sum(1)))
+    arc = half[until:]
+    arc = arc[(arc[:, 1] > tip[1]) & (arc[:, 1] < top + 0.6 * shape.height)]
+    if len(arc) < 3:
+        return tip
+    point, off = _farthest(arc, tip, arc[-1], -_SIGNS[side])
+    if off < 0.01 * shape.width:  # a straight side: a quarter of the way down
+        return cast("Point", arc[len(arc) // 3])
+    return point
+
+
+def _is_off_shoulder(shape: Shape, sides: dict[Side, TopSide]) -> bool:
+    """The upper edge is flat, and wider than the armpits are apart (1.7 times; other tops: 0.9)."""
+    _, top, _, _ = shape.box
+    edge = shape.central_run(top + 0.035 * shape.width)
+    if edge is None:
+        return False
+    pits = float(sides["right"].pit[0] - sides["left"].pit[0])
+    return bool(edge[1] - edge[0] > 1.3 * pits)
 
 
 # --- one side -------------------------------------------------------------------------------
 
 
-def _side(shape: Shape, side: Side, pit: Point, half: float, sleeved: bool) -> TopSide:
+def _side(shape: Shape, side: Side, neck: Point, tip: Point, pits: _Pits | None) -> TopSide:
     sign = _SIGNS[side]
-    neck = _neck(shape, sign, half)
-    if sleeved:
-        tip_x = shape.centre_x + 1.07 * (float(pit[0]) - shape.centre_x)
-        tip = _point(tip_x, shape.top_at(tip_x))
-    else:
-        tip = _strap_end(shape, sign, neck, pit)
+    pit = _underarm(shape, side, tip) if pits is None else pits[side].point
     shoulder_x = np.linspace(float(neck[0]), float(tip[0]), 5)[1:4]
     shoulder = np.stack([shoulder_x, [shape.top_at(x) for x in shoulder_x]], 1)
     hem = _hem_corner(shape, sign)
@@ -151,27 +255,26 @@ def _side(shape: Shape, side: Side, pit: Point, half: float, sleeved: bool) -> T
         shoulder=shoulder.astype(np.float32),
         side=evenly(shape.arc(pit, hem), 9),
         hem=hem,
-        sleeve=_sleeve(shape, tip, pit) if sleeved else None,
+        sleeve=_sleeve(shape, tip, pit) if pits is not None else None,
     )
 
 
-def _neck(shape: Shape, sign: _Sign, half: float) -> Point:
-    """The point that rises highest over the chord from the centre's top to the shoulder."""
-    x = shape.centre_x + sign * np.linspace(0.06, 1.05, 60) * half
-    y = np.array([shape.top_at(value) for value in x])
-    chord = y[0] + np.linspace(0, 1, 60) * (y[-1] - y[0])
-    at = int(np.argmax(chord - y))
-    return _point(x[at], y[at])
+def _alike(shape: Shape, sides: dict[Side, TopSide], pits: _Pits) -> dict[Side, TopSide]:
+    """Where one armpit was made up, so is all that hangs on it: a mirror image of the other."""
 
+    def mirror(points: Points) -> Points:
+        return (points * [-1, 1] + [2 * shape.centre_x, 0]).astype(np.float32)
 
-def _strap_end(shape: Shape, sign: _Sign, neck: Point, pit: Point) -> Point:
-    contour = shape.contour
-    out = (contour[:, 0] - shape.centre_x) * sign
-    limit = float(neck[1]) + 0.06 * shape.height
-    near_top = contour[(out > 0) & (contour[:, 1] < limit) & (contour[:, 1] < pit[1])]
-    if not len(near_top):
-        return neck
-    return cast("Point", near_top[int(np.argmax((near_top[:, 0] - shape.centre_x) * sign))])
+    made_up = [side for side in _SIGNS if pits[side].sure < 1]
+    if len(made_up) != 1:
+        return sides
+    (side,) = made_up
+    true = sides["left" if side == "right" else "right"]
+    sleeve = true.sleeve and SleeveOutline(
+        mirror(true.sleeve.outer), mirror(true.sleeve.inner), true.sleeve.length
+    )
+    own = replace(sides[side], pit=mirror(true.pit), side=mirror(true.side), sleeve=sleeve)
+    return sides | {side: replace(own, hem=mirror(true.hem))}
 
 
 def _hem_corner(shape: Shape, sign: _Sign) -> Point:
@@ -236,15 +339,22 @@ _TURN_REACH = 5
 _TURN_AT_PIT = 0.9
 _CUFF_TO_OPENING = 0.6
 """A cuff is about this long, compared with the seam from shoulder tip to armpit."""
+_LONG_SLEEVE = 1.0
+"""Length of the outer rail over the shoulders' width: wide short sleeves reach 0.87, long ones of
+wide garments 1.1."""
+
+_STRAP = 0.07
+"""Width of a strap, of the garment's."""
 
 
 def _sleeve_kind(shape: Shape, sides: dict[Side, TopSide]) -> SleeveKind:
     sleeves = [side.sleeve for side in sides.values() if side.sleeve is not None]
     if not sleeves:
         strap = np.mean([abs(side.tip[0] - side.neck[0]) for side in sides.values()])
-        return "straps" if strap < 0.06 * shape.width else "none"
+        return "straps" if strap < _STRAP * shape.width else "none"
     shoulders = float(sides["right"].tip[0] - sides["left"].tip[0])
-    return "long" if np.mean([sleeve.length for sleeve in sleeves]) > 0.75 * shoulders else "short"
+    reach = np.mean([length(sleeve.outer) for sleeve in sleeves])
+    return "long" if reach > _LONG_SLEEVE * shoulders else "short"
 
 
 # --- the collar's front edge ----------------------------------------------------------------
@@ -253,6 +363,11 @@ _DEPTHS = np.linspace(0.12, 1.9, 60, dtype=np.float32)
 """How deep a neckline may reach, in half collar widths."""
 _ROUNDNESS = np.array([1.0, 1.5, 2.2, 3.2], np.float32)
 """From a V to nearly square: y = depth (1 - |x|^p)."""
+
+
+_LEAST_EDGE = 0.2
+"""Score of a curve that is a collar: 0.25–0.8 on collars that one sees, 0.14 on prints below one
+that is black on black."""
 
 
 def fit_neckline(picture: Floats, alpha: Mask, outline: TopOutline) -> Points | None:
@@ -283,7 +398,7 @@ def fit_neckline(picture: Floats, alpha: Mask, outline: TopOutline) -> Points | 
     score -= 0.1 * np.abs(np.repeat(_DEPTHS, len(_ROUNDNESS)) - 0.55)
     score -= 0.3 * (inside < 0.5).mean(1)
     best = int(np.argmax(score))
-    if score[best] < 0.10:
+    if score[best] < _LEAST_EDGE:
         return None
     return np.asarray(curves[best] / scale + origin, np.float32)
 
@@ -337,11 +452,4 @@ def scaled(outline: TopOutline, factor: float, neckline: Points | None = None) -
         hem=scale(outline.hem),
         neckline=neckline,
         collar_height=outline.collar_height * factor,
-    )
-
-
-def sleeve_length(outline: TopOutline) -> float:
-    """Of the longer sleeve, along its outer rail; 0 without."""
-    return max(
-        (length(s.sleeve.outer) for s in (outline.left, outline.right) if s.sleeve), default=0.0
     )
