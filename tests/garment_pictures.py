@@ -73,7 +73,7 @@ def _top(
     collar = ((neck[0], centre),) if centre < neck[1] - 0.04 else ()
     body = (
         (0.0, centre),
-        *(collar or ((neck[0] * 0.55, centre - 0.3 * (centre - neck[1])),)),
+        *(collar or ((neck[0] * (0.8 if centre < neck[1] else 0.55), centre),)),
         neck,
         *extra,
         tip,

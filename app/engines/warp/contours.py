@@ -65,6 +65,12 @@ class Shape:
         column = int(np.clip(round(x), 0, self.mask.shape[1] - 1))
         return float(self._tops[column])
 
+    def bottom_at(self, x: float) -> float:
+        """y of the lowest mask pixel in that column; the box's top where there is none."""
+        column = self.mask[:, int(np.clip(round(x), 0, self.mask.shape[1] - 1))]
+        rows = np.flatnonzero(column)
+        return float(rows[-1]) if len(rows) else self.box[1]
+
     @cached_property
     def _tops(self) -> Floats:
         tops = self.mask.argmax(0).astype(np.float32)
@@ -157,6 +163,42 @@ def _mirror_overlap(mask: Mask, doubled: int) -> float:
     mirrored = np.zeros_like(mask)
     mirrored[:, inside] = mask[:, mirrored_x[inside]]
     return float(np.minimum(mask, mirrored).sum() / max(1e-3, np.maximum(mask, mirrored).sum()))
+
+
+def find_tilt(mask: NDArray[np.uint8]) -> float:
+    """By how many degrees to turn a mask, anticlockwise, so that its mirror axis stands upright.
+
+    0 where that makes it hardly more symmetric: no garment is quite its own mirror image.
+    """
+    height, width = mask.shape
+    scale = _TILT_SIDE / max(height, width)
+    small = cv2.resize(mask.astype(np.float32), None, fx=scale, fy=scale, interpolation=1)
+    moments = cv2.moments(small)
+    if moments["m00"] < 1:
+        return 0.0
+    centre = (moments["m10"] / moments["m00"], moments["m01"] / moments["m00"])
+
+    def symmetry(degrees: float) -> float:
+        # About the middle of a square that holds the mask however it is turned.
+        turn = cv2.getRotationMatrix2D(centre, degrees, 1.0)
+        turn[0, 2] += _TILT_SIDE - centre[0]
+        turn[1, 2] += _TILT_SIDE - centre[1]
+        size = (2 * _TILT_SIDE + 1, 2 * _TILT_SIDE + 1)
+        turned = cast("Mask", cv2.warpAffine(small, turn, size))
+        mirrored = turned[:, ::-1]
+        return float(np.minimum(turned, mirrored).sum() / np.maximum(turned, mirrored).sum())
+
+    upright = symmetry(0)
+    coarse = max(np.arange(-_MOST_TILT, _MOST_TILT + 1, 4.0), key=symmetry)
+    best = max(np.arange(coarse - 3, coarse + 3.5, 1.0), key=symmetry)
+    worth = symmetry(best) > upright + _TILT_GAIN and abs(best) >= _LEAST_TILT
+    return float(best) if worth else 0.0
+
+
+_TILT_SIDE = 96
+_LEAST_TILT, _MOST_TILT = 2.0, 20.0
+"""Degrees: less cannot be seen, more is a garment that somebody laid askew on purpose."""
+_TILT_GAIN = 0.03
 
 
 def evenly(line: Points, count: int) -> Points:

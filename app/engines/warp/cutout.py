@@ -49,8 +49,12 @@ _FAINT = 12.0
 """Lab distance from the ground of white things on white ground, at most."""
 
 
-_CUT_OFF, _HALF = 0.02, 0.3
-"""A second part this large, beside the largest, is no crumb: a sleeve, or half a garment."""
+_CUT_OFF, _HALF = 0.002, 0.3
+"""Parts this large, beside the largest, are no crumbs: a strap or sleeve, or half a garment."""
+
+
+_THING = 0.002
+"""Of the photo: the smallest that is a thing by itself, a button or a word."""
 
 
 @dataclass(frozen=True)
@@ -73,14 +77,14 @@ class Silhouette:
 
     mask: (h, w), 0 or 1. ground: as found. contrast: Lab distance from the ground, the 20th
     percentile along the rim. border: the share of the picture's four sides that the mask touches.
-    shadow: the share of what differed from the ground that was taken for shadow.
+    others: how large all else is that lies on the ground, over the garment.
     """
 
     mask: Binary
     ground: Ground
     contrast: float
     border: float
-    shadow: float
+    others: float
 
 
 # --- ground ---------------------------------------------------------------------------------
@@ -151,8 +155,8 @@ def find_silhouette(photo: Rgb) -> Silhouette:
     ground = fit_ground(picture)
     deviation = _deviation(picture, ground.surface)
     different = _different(picture, deviation, ground.noise)
-    garment = _without_shadow(picture, ground, deviation, different)
-    garment = _in_one_piece(garment, different)
+    found = _without_shadow(picture, ground, deviation, different)
+    garment = _in_one_piece(found, different)
     garment = _without_fringe(_smooth_where_faint(garment, deviation), deviation)
     rim = garment - cv2.erode(garment, disc(9))
     sides = np.concatenate([garment[0], garment[-1], garment[:, 0], garment[:, -1]])
@@ -161,7 +165,7 @@ def find_silhouette(photo: Rgb) -> Silhouette:
         ground,
         contrast=float(np.percentile(deviation[rim > 0], 20)) if rim.any() else 0.0,
         border=float(sides.mean()),
-        shadow=1 - float(garment.sum()) / max(1, int(different.sum())),
+        others=_others(found, garment),
     )
 
 
@@ -215,15 +219,28 @@ def _openings(like_ground: Binary, deviation: Floats, noise: float) -> Binary:
     return openings
 
 
+def _others(found: Binary, garment: Binary) -> float:
+    """The area of all other things, but for crumbs, over the garment's."""
+    beside = found & (1 - cast("Binary", cv2.dilate(garment, disc(9))))
+    count, _, stats, _ = cv2.connectedComponentsWithStats(beside)
+    areas = stats[1:count, cv2.CC_STAT_AREA]
+    return float(areas[areas > _THING * found.size].sum()) / max(1, int(garment.sum()))
+
+
 def _in_one_piece(garment: Binary, different: Binary) -> Binary:
-    """The largest part, with what a seam had cut off, and both halves of an open front."""
-    across = np.ones((1, round(0.25 * garment.shape[1])), np.uint8)
-    for least, kernel in ((_CUT_OFF, disc(7)), (_HALF, across)):
-        count, _, stats, _ = cv2.connectedComponentsWithStats(garment)
-        areas = np.sort(stats[1:count, cv2.CC_STAT_AREA])[::-1]
-        if len(areas) > 1 and areas[1] > least * areas[0]:
-            closed = cast("Binary", cv2.morphologyEx(garment, cv2.MORPH_CLOSE, kernel))
-            garment = closed & different
+    """The largest part, with straps and sleeves cut off by a seam, and both halves of a front."""
+    count, labels, stats, _ = cv2.connectedComponentsWithStats(garment)
+    if count > 2:
+        areas = stats[:, cv2.CC_STAT_AREA].copy()
+        areas[0] = 0
+        largest = int(areas.max())
+        kept = (areas > _CUT_OFF * largest) & (areas < largest)
+        beside = cast("Binary", cv2.dilate(kept[labels].astype(np.uint8), disc(9)))
+        halves = int(np.sort(areas)[-2]) > _HALF * largest
+        kernel = np.ones((1, round(0.25 * garment.shape[1])), np.uint8) if halves else disc(7)
+        closed = cast("Binary", cv2.morphologyEx(garment, cv2.MORPH_CLOSE, kernel))
+        within = different if halves else different & beside
+        garment = garment | (closed & within)
     garment = largest_component(garment)
     return cast("Binary", cv2.morphologyEx(garment, cv2.MORPH_CLOSE, disc(3)))
 
@@ -453,19 +470,19 @@ class Cutout:
     scale: float
 
 
-def matte(photo: Rgb, silhouette: Silhouette, side: int, margin: int = 4) -> Cutout:
+def matte(photo: Rgb, garment: Binary, side: int, margin: int = 4) -> Cutout:
     """Crop the photo to the garment, at most `side` pixels long, with its edge's exact coverage."""
-    small_height, small_width = silhouette.mask.shape
+    small_height, small_width = garment.shape
     height, width = photo.shape[:2]
     ratio = max(height, width) / max(small_height, small_width)
-    x, y, w, h = cv2.boundingRect(silhouette.mask)
+    x, y, w, h = cv2.boundingRect(garment)
     pad = margin / min(1.0, side / (ratio * max(w, h)) * ratio) + 2
     left, top = max(0, int((x - pad) * ratio)), max(0, int((y - pad) * ratio))
     right = min(width, int(np.ceil((x + w + pad) * ratio)))
     bottom = min(height, int(np.ceil((y + h + pad) * ratio)))
     crop = shrink(photo[top:bottom, left:right], side)
     scale = crop.shape[1] / (right - left)
-    mask = _upsample(silhouette.mask, ratio, (left, top, right, bottom), crop.shape[:2])
+    mask = _upsample(garment, ratio, (left, top, right, bottom), crop.shape[:2])
     alpha = _coverage(crop.astype(np.float32), mask, band=max(2.0, _BAND * ratio * scale))
     picture = _extend(crop.astype(np.float32), alpha)
     origin = np.array([left, top], np.float32)

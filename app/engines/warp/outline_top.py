@@ -32,13 +32,17 @@ def _point(x: float, y: float) -> Point:
 
 def read_top(shape: Shape) -> TopOutline:
     """All key points, in pixels of the shape's mask; the neckline is left out (`fit_neckline`)."""
-    pits = _armpits(shape)
+    pits, creases = _armpits(shape), None
+    if pits is None and (creases := _creases(shape)) is not None:
+        pits = {side: pit for side, (pit, _) in creases.items()}
     sleeved = pits is not None
     ends = {side: _first_end(shape, side, pits) for side in _SIGNS}
     necks = {side: _neck(shape, side, ends[side], sleeved=sleeved) for side in _SIGNS}
     level = float(np.mean([neck[1] for neck in necks.values()]))
     sides = {side: _side(shape, side, necks[side], ends[side], pits) for side in _SIGNS}
-    if pits is not None:
+    if creases is not None:
+        sides = {side: _creased(shape, sides[side], *creases[side]) for side in _SIGNS}
+    elif pits is not None:
         sides = _alike(shape, sides, pits)
     hem = evenly(shape.arc(sides["left"].hem, sides["right"].hem), 9)
     return TopOutline(
@@ -114,24 +118,98 @@ def _dents(shape: Shape) -> list[tuple[Side, _Pit]]:
         return dents
     _, top, _, _ = shape.box
     for begin, end, deepest, depth in defects.reshape(-1, 4):
-        point = shape.contour[deepest]
-        side: Side = "left" if point[0] < shape.centre_x else "right"
-        down = (float(point[1]) - top) / shape.height
-        if depth / 256 < _LEAST_DENT * shape.width or not 0.10 < down < 0.66:
+        if depth / 256 < _LEAST_DENT * shape.width:
             continue
-        if abs(float(point[0]) - shape.centre_x) < 0.12 * shape.width:
-            continue
+        side: Side = "left" if shape.contour[deepest, 0] < shape.centre_x else "right"
         # The contour runs clockwise: down the right side, up the left one.
         cuff = shape.contour[begin if side == "right" else end]
-        if _is_under_sleeve(shape, _SIGNS[side], point, cuff):
-            dents.append((side, _Pit(point, depth / 256)))
+        for point in (shape.contour[deepest], _dent_before(shape, cuff, shape.contour[deepest])):
+            down = (float(point[1]) - top) / shape.height
+            from_axis = abs(float(point[0]) - shape.centre_x)
+            if not 0.10 < down < 0.66 or from_axis < 0.12 * shape.width:
+                continue
+            if _is_under_sleeve(shape, _SIGNS[side], point, cuff):
+                dents.append((side, _Pit(point, depth / 256)))
+                break
     return dents
+
+
+def _dent_before(shape: Shape, cuff: Point, waist: Point) -> Point:
+    """The armpit, where a narrow waist is the deepest point between cuff and hem."""
+    arc = shape.arc(cuff, waist)
+    chord = unit(np.asarray(waist - cuff, np.float32))
+    off = (arc - cuff) @ np.array([-chord[1], chord[0]], np.float32)
+    inwards = np.sign(chord[1] * (shape.centre_x - float(cuff[0])))
+    return cast("Point", arc[int(np.argmax(-off * inwards))])
 
 
 def _is_under_sleeve(shape: Shape, sign: _Sign, pit: Point, cuff: Point) -> bool:
     """The outline comes to the dent from further out, and not just down a side."""
     out, up = sign * float(cuff[0] - pit[0]), float(pit[1] - cuff[1])
     return out > 0.02 * shape.width and out > _STEEPEST_SLEEVE * up
+
+
+# --- sleeves that lie against the body ------------------------------------------------------
+
+_STEP = 0.02
+"""By how much, of the height, cuffs and hem end at different heights, where that shows sleeves."""
+
+_CUFF_WIDTH = (0.06, 0.35)
+"""Width of such a cuff, of the garment's."""
+
+_ARMHOLE = 0.45
+"""How far below the shoulder the armpit lies where nothing shows it, of the body's width."""
+
+
+def _creases(shape: Shape) -> dict[Side, tuple[_Pit, Point]] | None:
+    """Armpit, and the lower end of the crease between sleeve and body, on each side.
+
+    Without a gap only the lower edge tells: the cuffs end higher or lower than the hem.
+    """
+    left, _, right, _ = shape.box
+    hem = float(np.median([shape.bottom_at(shape.centre_x + d) for d in range(-8, 9)]))
+    found: dict[Side, tuple[_Pit, Point]] = {}
+    for side, sign in _SIGNS.items():
+        half = (right - shape.centre_x) if sign > 0 else (shape.centre_x - left)
+        out = np.arange(0.3 * half, 0.97 * half)
+        bottom = np.array([shape.bottom_at(shape.centre_x + sign * d) for d in out])
+        # A jump, not a curve: within 1.5 % of the width.
+        reach = max(1, round(0.008 * shape.width))
+        before = bottom[np.maximum(np.arange(len(out)) - reach, 0)]
+        after = bottom[np.minimum(np.arange(len(out)) + reach, len(out) - 1)]
+        away = np.abs(after - before) > _STEP * shape.height
+        if not away.any():
+            return None
+        at = float(out[int(np.argmax(away))])
+        low, high = _CUFF_WIDTH
+        if not low * shape.width < half - at < high * shape.width:
+            return None
+        x = shape.centre_x + sign * at
+        shoulder = shape.top_at(shape.centre_x + sign * 0.9 * at)
+        pit = _point(x, shoulder + _ARMHOLE * 2 * at)
+        if pit[1] > hem - 0.1 * shape.height:
+            return None
+        found[side] = (_Pit(pit, 0.0, sure=0.6), _point(x, hem))
+    return found
+
+
+def _creased(shape: Shape, side: TopSide, pit: _Pit, hem: Point) -> TopSide:
+    """The body ends at the crease, and so does the sleeve."""
+    sign = np.sign(float(hem[0]) - shape.centre_x)
+    x = np.arange(float(hem[0]), float(hem[0]) + sign * shape.width, sign)
+    inside = [shape.mask[:, int(v)].any() for v in x if 0 <= v < shape.mask.shape[1]]
+    inner = _point(float(hem[0]), shape.bottom_at(float(hem[0]) + 3 * sign))
+    last = float(x[max(0, int(np.sum(inside)) - 1)])
+    outer = shape.contour[shape.nearest(_point(last, float(inner[1])))]
+    upper = shape.arc(side.tip, outer)
+    middle = (side.tip + pit.point) / 2
+    sleeve = SleeveOutline(
+        outer=evenly(upper, 8),
+        inner=evenly(np.stack([pit.point, inner]), 8),
+        length=float(np.hypot(*((outer + inner) / 2 - middle))),
+    )
+    down = evenly(np.stack([pit.point, hem]), 9)
+    return replace(side, pit=pit.point, side=down, hem=hem, sleeve=sleeve)
 
 
 # --- shoulders ------------------------------------------------------------------------------
@@ -188,9 +266,9 @@ def _first_end(shape: Shape, side: Side, pits: _Pits | None) -> Point:
     return point
 
 
-_TURTLE = 0.035
-"""A neck that lies lower under the line from collar to shoulder than this, of the height, is the
-foot of a standing collar."""
+_TURTLE = 0.025
+"""A steep foot that lies lower under the line from the collar's corner to the shoulder than this,
+of the height, is that of a standing collar."""
 
 
 def _neck(shape: Shape, side: Side, end: Point, *, sleeved: bool) -> Point:
@@ -207,11 +285,14 @@ def _neck(shape: Shape, side: Side, end: Point, *, sleeved: bool) -> Point:
     if not sleeved:
         upper = arc[arc[:, 1] < arc[:, 1].min() + 0.02 * shape.height]
         return cast("Point", upper[int(np.argmin(sign * upper[:, 0]))])
-    above, over = _farthest(arc, arc[0], end, -sign)
-    below, under = _farthest(arc, arc[0], end, sign)
-    if under > _TURTLE * shape.height and under > 1.3 * over:
-        return below
-    return above
+    corner, _ = _farthest(arc, arc[0], end, -sign)
+    beyond = arc[int(np.argmin(((arc - corner) ** 2).sum(1))) :]
+    if len(beyond) > 2:
+        foot, under = _farthest(beyond, corner, end, sign)
+        rise, out = float(foot[1] - corner[1]), sign * float(foot[0] - corner[0])
+        if under > _TURTLE * shape.height and rise > 1.2 * out:
+            return foot
+    return corner
 
 
 def _underarm(shape: Shape, side: Side, tip: Point) -> Point:
@@ -282,7 +363,7 @@ def _hem_corner(shape: Shape, sign: _Sign) -> Point:
     best, best_score = _point(shape.centre_x, bottom), -np.inf
     for y in np.arange(top + 0.55 * shape.height, bottom + 1):
         run = shape.central_run(y)
-        if run is None:
+        if run is None or not run[0] <= shape.centre_x <= run[1]:
             continue
         x = run[0] if sign < 0 else run[1]
         score = y + 0.8 * sign * (x - shape.centre_x)
@@ -297,9 +378,15 @@ def _hem_corner(shape: Shape, sign: _Sign) -> Point:
 def _sleeve(shape: Shape, tip: Point, pit: Point) -> SleeveOutline:
     """Rails from tip and armpit to the cuff's corners."""
     arc = shape.arc(tip, pit)
-    outer, inner = _cuff_corners(evenly(arc, _ARC_POINTS))
-    outer, inner = (round(at * (len(arc) - 1) / (_ARC_POINTS - 1)) for at in (outer, inner))
-    middle, cuff = (tip + pit) / 2, (arc[outer] + arc[inner]) / 2
+    middle = np.asarray((tip + pit) / 2, np.float32)
+    opening = float(np.hypot(*(tip - pit)))
+    reach = float(np.hypot(*(arc - middle).T).max())
+    outer, inner = _far_corners(arc, tip, middle)
+    across = float(np.hypot(*(arc[outer] - arc[inner])))
+    if reach < _NARROW * opening and across < _LEAST_CUFF * opening:
+        outer, inner = _cuff_corners(evenly(arc, _ARC_POINTS))
+        outer, inner = (round(at * (len(arc) - 1) / (_ARC_POINTS - 1)) for at in (outer, inner))
+    cuff = (arc[outer] + arc[inner]) / 2
     return SleeveOutline(
         outer=evenly(arc[: outer + 1], 8),
         inner=evenly(arc[inner:][::-1], 8),
@@ -308,6 +395,25 @@ def _sleeve(shape: Shape, tip: Point, pit: Point) -> SleeveOutline:
 
 
 _ARC_POINTS = 64
+
+_NARROW = 1.6
+"""A sleeve this many times as long as its opening is wide has its cuff across its end."""
+
+_LEAST_CUFF = 0.35
+"""Width of a cuff over the sleeve's opening: both corners fell on one where it is less."""
+
+
+def _far_corners(arc: Points, tip: Point, middle: Point) -> tuple[int, int]:
+    """The points farthest along and across a long sleeve, outside and inside."""
+    distance = np.hypot(*(arc - middle).T)
+    axis = unit(arc[distance >= np.percentile(distance, 85)].mean(0) - middle)
+    across = np.array([-axis[1], axis[0]], np.float32)
+    if float((tip - middle) @ across) < 0:
+        across = -across
+    forward, sideways = (arc - middle) @ axis, (arc - middle) @ across
+    outer = int(np.argmax(forward + 0.9 * sideways))
+    inner = int(np.argmax(forward - 0.9 * sideways))
+    return (outer, inner) if outer <= inner else (int(np.argmax(forward)),) * 2
 
 
 def _cuff_corners(arc: Points) -> tuple[int, int]:
