@@ -267,6 +267,9 @@ _DARKEST_SHADOW = 0.30
 """A shadow keeps this much of the ground's lightness; under a garment's very edge it is darker,
 but no wider than the matte's band."""
 
+_DARK_SHADOW = 0.45
+"""The same of a shadow that no edge need keep out: darker things may stand there."""
+
 _SHADOW_TINT = 4.0
 """Lab chroma by which a shadow differs from the ground beside it, at most: sky light and the
 garment's own reflected colour tint it, the more the darker it is."""
@@ -283,6 +286,10 @@ _TONE_SPREAD = 0.06
 _LITTLE_PALE = 0.08
 """The share of the inside that is pale up to which no edge need keep the ground out of it: all
 that is pale and borders on the ground is shadow or a gap."""
+
+_COLOURED = 11.0
+"""Tint of all but 8 % of the inside from which on no part of the garment looks like shadow, so that
+none need be kept from it: more than that of the darkest shadow."""
 
 _SHADOW_REACH = 0.08
 """How far in from the rim a shadow is looked for where the garment itself could be one, of the
@@ -354,7 +361,8 @@ def _doubtful(
     """
     height, width = different.shape
     tone = np.asarray(smooth[..., 0] / np.maximum(ground.surface[..., 0], 1), np.float32)
-    shadowy = _may_be_shadow(smooth, ground).astype(np.uint8) & different
+    tint = _tint(smooth, ground, tone)
+    shadowy = _may_be_shadow(tone, tint) & different
     ringing = _ringing(deviation, shadowy, ground.noise) & different
     doubtful = shadowy | ringing
     depth = cv2.distanceTransform(different, cv2.DIST_L2, 5)
@@ -371,6 +379,12 @@ def _doubtful(
     # A seam is a dark line from the rim inwards, too, but a thin one.
     passable = _opened(passable, 5) | (passable & (depth < 4).astype(np.uint8))
     pale = (deviation < _STRONG).astype(np.uint8) & different
+    if (
+        inside.any()
+        and np.percentile(tint[inside], 8) > _COLOURED
+        and not _is_much(panel, different)
+    ):
+        passable |= doubtful & shadowy & (tone > _DARK_SHADOW).astype(np.uint8)
     if inside.any() and pale[inside].mean() < _LITTLE_PALE:
         passable |= doubtful & pale
     reached = _joined_to_border(cast("Binary", passable | (1 - different)))
@@ -381,6 +395,10 @@ def _doubtful(
     near = cast("Binary", cv2.dilate(reached, disc(2 * _GAP_END + 1)))
     reached = _joined_to_border(reached | (ringing & near & (1 - kept)))
     return cast("Binary", reached & doubtful), own
+
+
+def _is_much(part: Binary, of: Binary) -> bool:
+    return bool(part.sum() > 0.015 * of.sum())
 
 
 def _soft(lightness: Floats, counted: NDArray[np.bool_], noise: float) -> Binary:
@@ -437,13 +455,16 @@ def _close_line(markers: NDArray[np.int32], different: Binary) -> Binary:
     return cast("Binary", (garment | (line & cv2.dilate(garment, disc(3)))) & different)
 
 
-def _may_be_shadow(smooth: Floats, ground: Ground) -> NDArray[np.bool_]:
-    """Darker than the ground, with its colour: a and b shrink towards grey (128) with L."""
-    share = smooth[..., 0] / np.maximum(ground.surface[..., 0], 1)
-    chroma_off = smooth[..., 1:] - 128 - (ground.surface[..., 1:] - 128) * share[..., None]
-    tint = np.sqrt((chroma_off**2).sum(2))
-    limit = _SHADOW_TINT + 6 * np.clip(1 - share, 0, 1)
-    return np.asarray((share < 1.0) & (share > _DARKEST_SHADOW) & (tint < limit))
+def _tint(smooth: Floats, ground: Ground, tone: Floats) -> Floats:
+    """How far the chroma is from the ground's in that light: a and b shrink to grey with L."""
+    chroma_off = smooth[..., 1:] - 128 - (ground.surface[..., 1:] - 128) * tone[..., None]
+    return np.asarray(np.sqrt((chroma_off**2).sum(2)), np.float32)
+
+
+def _may_be_shadow(tone: Floats, tint: Floats) -> Binary:
+    """Darker than the ground, with its colour."""
+    limit = _SHADOW_TINT + 6 * np.clip(1 - tone, 0, 1)
+    return np.asarray((tone < 1.0) & (tone > _DARKEST_SHADOW) & (tint < limit), np.uint8)
 
 
 # --- the matte ------------------------------------------------------------------------------

@@ -180,7 +180,15 @@ def _creases(shape: Shape) -> dict[Side, tuple[_Pit, Point]] | None:
         away = np.abs(after - before) > _STEP * shape.height
         if not away.any():
             return None
-        at = float(out[int(np.argmax(away))])
+        first = int(np.argmax(away))
+        at = float(out[first])
+        # The hem is level up to there, and the cuff beyond: round things are neither.
+        hem_part, cuff_part = bottom[: max(1, first)], bottom[first + 2 * reach : -2 * reach]
+        if (
+            len(cuff_part) < 3
+            or max(np.ptp(hem_part), np.ptp(cuff_part)) > 1.5 * _STEP * shape.height
+        ):
+            return None
         low, high = _CUFF_WIDTH
         if not low * shape.width < half - at < high * shape.width:
             return None
