@@ -131,7 +131,7 @@ CUTS: dict[str, Cut] = {
         centre=0.33, neckline=0.0, extra=(),
     ),
     "off shoulder": _top(
-        neck=(0.20, 0.215), tip=(0.245, 0.225), pit=(0.20, 0.36), hem=(0.235, 0.78),
+        neck=(0.20, 0.218), tip=(0.265, 0.222), pit=(0.20, 0.36), hem=(0.235, 0.78),
         sleeve=((0.37, 0.37), (0.27, 0.42)), centre=0.222, neckline=0.0,
     ),
     "turtle-neck": _top(

@@ -101,6 +101,7 @@ class Pipeline:
             category=request.category,
             photo_type=request.garment_photo_type,
             side=effort.garment,
+            networks=self._networks,
         )
         people.check_hips(photo, body, garment.category)
         if isinstance(garment.outline, BottomOutline):
