@@ -20,6 +20,7 @@ from app.engines.warp.arrays import (
     lab,
     largest_component,
     push_pull,
+    resize,
     shrink,
     smoothstep,
 )
@@ -564,10 +565,14 @@ def _coverage(crop: Floats, mask: Mask, band: float) -> Mask:
 
 
 def _mean_colour(crop: Floats, mask: Binary, sigma: float) -> tuple[Floats, Mask]:
+    """The mean colour round about of what the mask holds, and how much there is: at half size."""
+    height, width = mask.shape
+    half = (max(1, height // 2), max(1, width // 2))
     weight = mask.astype(np.float32)
-    share = blur(weight, sigma)
-    mean = blur(crop * weight[..., None], sigma) / np.maximum(share, 1e-4)[..., None]
-    return np.asarray(mean, np.float32), share
+    share = blur(resize(weight, *half), sigma / 2)
+    mean = blur(resize(crop * weight[..., None], *half), sigma / 2)
+    mean /= np.maximum(share, 1e-4)[..., None]
+    return resize(mean, height, width), resize(share, height, width)
 
 
 def _extend(crop: Floats, alpha: Mask) -> Floats:
