@@ -44,7 +44,7 @@ def measure(folder: Path, *, quick: bool) -> list[Figure]:
             ours.append(turn.whole_ms)
             inside.append(turn.inside_ms)
             answers.append(turn.answer_ms)
-    median = statistics.median(ours)
+    median = statistics.median(inside)
     return [
         Figure(
             name="created → completed, one at a time, mock of 0 s",
@@ -52,13 +52,13 @@ def measure(folder: Path, *, quick: bool) -> list[Figure]:
             unit="ms",
             floor=statistics.median(floors),
             floor_is="the gate and the mock's own work, called in one process",
-            ratio=ratio(ours, floors),
+            ratio=ratio(inside, floors),
             to_reach=f"≤ {AT_MOST_MS:g} ms",
             reached=median <= AT_MOST_MS,
             details={
-                "what": "from sending the create of the 200 KB JPEG to `finished_at`",
-                "p90, ms": percentile(ours, 0.9),
-                "created_at to finished_at, median ms": statistics.median(inside),
+                "what": "from the one state to the other, by the row's own two stamps",
+                "p90, ms": percentile(inside, 0.9),
+                "from sending the create of the 200 KB JPEG, median ms": statistics.median(ours),
                 "until the create was answered, median ms": statistics.median(answers),
             },
         )

@@ -44,6 +44,7 @@ def test_the_catalogues_garments_are_what_the_catalogue_says(garment: catalogue.
     assert isinstance(found.outline, kind)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("how", ["jpeg40", "turn8", "turn-8", "crop", "dark", "bright"])
 @pytest.mark.parametrize("kind", ["t-shirt", "long sleeve", "sleeved dress", "trousers", "skirt"])
 def test_mild_damage_does_not_matter(kind: str, how: str) -> None:

@@ -255,6 +255,7 @@ USABLE: dict[str, Callable[[Picture], Picture]] = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("change", USABLE)
 @pytest.mark.parametrize("name", PEOPLE)
 def test_a_usable_photo_is_taken(networks: Networks, name: str, change: str) -> None:
