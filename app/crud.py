@@ -336,8 +336,13 @@ def complete(
     quality: float | None,
     warnings: Sequence[dict[str, str]],
     stage: str | None,
+    options: dict[str, Any] | None = None,
 ) -> TryOnSession | None:
-    """End a claimed session with its picture, which is stored already."""
+    """End a claimed session with its picture, which is stored already.
+
+    options: where the engine has decided what was left open, all of them with that.
+    """
+    decided: dict[str, Any] = {} if options is None else {"options": options}
     return move(
         tx,
         session_id,
@@ -350,6 +355,7 @@ def complete(
         warnings=list(warnings),
         stage=stage,
         progress=1.0,
+        **decided,
     )
 
 

@@ -64,7 +64,9 @@ class SessionOut(BaseModel):
     id: UUID
     status: Status
     engine: str
-    category: Literal["auto", Category]
+    category: Literal["auto", Category] = Field(
+        description="What was asked for; once completed, what `auto` was decided to be."
+    )
     mode: Mode
     seed: int
     garment_id: str | None = Field(description="The catalogue's garment, where one was used.")

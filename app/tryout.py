@@ -233,7 +233,8 @@ def _try_one(bench: _Bench, person: bytes, garment: bytes, name: str) -> int:
 def _report(bench: _Bench, result: TryOnResult, seconds: float) -> Iterator[str]:
     height, width = result.picture.shape[:2]
     info = bench.engine.info
-    yield f"{info.name} {info.version}: {width} × {height}, {bench.choices.mode}"
+    taken_for = "" if result.category is None else f", {result.category}"
+    yield f"{info.name} {info.version}: {width} × {height}, {bench.choices.mode}{taken_for}"
     for stage, taken in result.timings_s.items():
         yield f"  {stage:<14} {1000 * taken:7.0f} ms"
     yield f"  {'together':<14} {1000 * seconds:7.0f} ms"

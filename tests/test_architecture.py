@@ -37,6 +37,7 @@ WITHIN_WARP = {
     "app.engines.warp.scene": 1.03,
     "app.engines.warp.view": 1.03,
     "app.engines.warp.arms": 1.04,
+    "app.engines.warp.kinds": 1.04,
     "app.engines.warp.outline_bottom": 1.04,
     "app.engines.warp.outline_top": 1.04,
     "app.engines.warp.pose": 1.04,

@@ -99,13 +99,17 @@ class Caution:
 
 @dataclass(frozen=True)
 class TryOnResult:
-    """picture: (h, w, 3) uint8, sRGB. quality: 0–1, or None. timings_s: seconds by stage."""
+    """picture: (h, w, 3) uint8, sRGB. quality: 0–1, or None. timings_s: seconds by stage.
+
+    category: what the garment was taken for, where the engine knows.
+    """
 
     picture: Rgb
     seed: int
     quality: float | None = None
     timings_s: Mapping[str, float] = field(default_factory=dict)
     warnings: tuple[Caution, ...] = ()
+    category: Category | None = None
 
 
 class Engine(Protocol):

@@ -24,7 +24,7 @@ from pathlib import Path
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Any, BinaryIO, NoReturn, cast
 
-from app.engines import Caution, Engine, EngineSpec, RunContext, TryOnRequest, codecs
+from app.engines import CATEGORIES, Caution, Engine, EngineSpec, RunContext, TryOnRequest, codecs
 from app.engines import frames as say
 from app.errors import EngineError, FailureCode, RunCancelled, TryOnError
 
@@ -214,6 +214,7 @@ def _run(engine: Engine, order: say.Run, server: _Server) -> say.Output:
             Caution(_text(one.code, _STAGE_CHARACTERS), _text(one.message))
             for one in result.warnings[:_CAUTIONS]
         ),
+        category=result.category if result.category in CATEGORIES else None,
     )
 
 

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import BinaryIO, Literal, TypeAlias, cast
 
-from app.engines import Caution, EngineSpec
+from app.engines import Category, Caution, EngineSpec
 from app.errors import FailureCode
 
 OutputFormat = Literal["jpeg", "png", "webp"]
@@ -46,6 +46,7 @@ class Output:
     quality: float | None
     timings_s: Mapping[str, float]
     cautions: tuple[Caution, ...]
+    category: Category | None = None
 
 
 @dataclass(frozen=True)

@@ -251,7 +251,7 @@ class Worker:
         key = f"{erasure.OUTPUTS}/{row.id}/{attempt.number}.{SUFFIXES[job.output_format]}"
         try:
             self._insist(attempt, lambda: self._storage.put(key, output.data))
-            done = self._insist(attempt, lambda: self._complete(attempt, key, output))
+            done = self._insist(attempt, lambda: self._complete(row, attempt, key, output))
         except RunCancelled:
             done = None
         if done is None and not self._is_kept(row.id, key):
@@ -288,7 +288,9 @@ class Worker:
             raise PictureMissing
         return garment.path.read_bytes()
 
-    def _complete(self, attempt: Attempt, key: str, output: Output) -> TryOnSession | None:
+    def _complete(
+        self, row: TryOnSession, attempt: Attempt, key: str, output: Output
+    ) -> TryOnSession | None:
         with self._db.begin() as tx:
             return crud.complete(
                 tx,
@@ -298,6 +300,7 @@ class Worker:
                 quality=output.quality,
                 warnings=[{"code": one.code, "message": one.message} for one in output.cautions],
                 stage=attempt.stage,
+                options=output.category and row.options | {"category": output.category},
             )
 
     def _try_later(self, attempt: Attempt, outcome: str, *, why: str) -> str:

@@ -40,6 +40,7 @@ def test_the_garment_is_on_and_the_rest_is_as_it_was(shopper: Shopper) -> None:
     session = shopper.wait(session_id, "completed", within_s=PATIENCE_S)
 
     assert session["progress"] == 1
+    assert session["category"] == "tops", "asked for was `auto`"
     before, after = (shopper.get(f"{session_id}/{kind}").content for kind in ("input", "output"))
     apart = people.difference(before, after)
     garment_s_place = people.labels(name) == people.UPPER

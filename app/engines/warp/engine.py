@@ -132,6 +132,7 @@ class Pipeline:
             quality=figure,
             timings_s=run.timings_s,
             warnings=tuple(quality.caution(code) for code in codes),
+            category=garment.category,
         )
 
     @staticmethod

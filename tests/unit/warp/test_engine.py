@@ -77,6 +77,10 @@ def test_the_same_input_gives_the_same_bytes(pipeline: Pipeline, worn: TryOnResu
     assert again.quality == worn.quality
 
 
+def test_it_says_what_it_took_the_garment_for(pipeline: Pipeline, worn: TryOnResult) -> None:
+    assert worn.category == "tops", "asked for was `auto`"
+
+
 def test_a_person_in_a_mirror_gives_the_picture_in_a_mirror(
     pipeline: Pipeline, worn: TryOnResult
 ) -> None:
