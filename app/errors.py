@@ -191,7 +191,7 @@ class FailureCode(StrEnum):
 SENTENCES = MappingProxyType(
     {
         FailureCode.NO_PERSON: (
-            "No person was found. Use a photo that shows one person, from the front."
+            "No person was found. Use a photo of one person, from the front and not from far away."
         ),
         FailureCode.SEVERAL_PEOPLE: (
             "There is more than one person. Use a photo of one person alone."
@@ -209,7 +209,7 @@ SENTENCES = MappingProxyType(
             "No garment was found. Use a picture of one garment, laid flat and whole."
         ),
         FailureCode.GARMENT_BACKGROUND: (
-            "The garment cannot be told from its background. Use a plain, different ground."
+            "The garment cannot be told from its background. Use a plain one of another colour."
         ),
         FailureCode.GARMENT_UNSUPPORTED: "This kind of garment cannot be tried on here yet.",
         FailureCode.ENGINE_TIMEOUT: (

@@ -16,18 +16,19 @@ if __name__ == "__main__":
     raise SystemExit(main(["serve"]))
 
 import gc
+import html
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, ExitStack, asynccontextmanager
 from functools import cache, partial
 from pathlib import Path
 
 import fastapi_offline
-from fastapi import FastAPI
+from fastapi import FastAPI, Request
 from fastapi.openapi.docs import get_redoc_html, get_swagger_ui_html
 from fastapi.staticfiles import StaticFiles
 from starlette.concurrency import run_in_threadpool
 from starlette.middleware import Middleware
-from starlette.responses import FileResponse, HTMLResponse
+from starlette.responses import HTMLResponse
 
 from app import __version__, logs, problems
 from app.config import Settings, load_settings
@@ -176,10 +177,13 @@ def _add_documentation(app: FastAPI, settings: Settings) -> None:
 
 
 def _add_page(app: FastAPI) -> None:
+    text = (_PAGE / "index.html").read_text("utf-8")
+
     @app.get("/", include_in_schema=False)
-    async def page() -> FileResponse:
-        return FileResponse(
-            _PAGE / "index.html",
+    async def page(request: Request) -> HTMLResponse:
+        here = html.escape(f"{request.url.scheme}://{request.url.netloc}")
+        return HTMLResponse(
+            text.replace("http://localhost:8000", here),
             headers={
                 "Content-Security-Policy": "default-src 'none'; style-src 'self' 'unsafe-inline'",
                 "Cache-Control": "no-cache",
