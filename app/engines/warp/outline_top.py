@@ -256,6 +256,8 @@ def _first_end(shape: Shape, side: Side, pits: _Pits | None) -> Point:
     if pits is None:
         _, top, _, _ = shape.box
         upper = half[half[:, 1] < top + 0.30 * shape.height]
+        if not len(upper):  # the axis is low, under one slanting arm: `kinds` refuses it
+            upper = half
         score = sign * (upper[:, 0] - shape.centre_x) - 2.0 * (upper[:, 1] - top)
         return cast("Point", upper[int(np.argmax(score))])
     pit = pits[side].point

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import cv2
 import numpy as np
 import pytest
 
 from app.engines.warp.contours import find_tilt, read_shape
+from app.engines.warp.kinds import doubts_about_bottom, doubts_about_top
 from app.engines.warp.outline_bottom import read_bottom
 from app.engines.warp.outline_top import read_top
 from app.engines.warp.values import Point
@@ -103,3 +105,20 @@ def test_a_tilt_is_measured(degrees: int) -> None:
     mask = (turned.astype(np.int16).min(2) < 200).astype(np.uint8)
 
     assert find_tilt(mask) == pytest.approx(-degrees, abs=1.5)
+
+
+@pytest.mark.parametrize(
+    "corners",
+    [
+        [(10, 10), (200, 10), (290, 290), (280, 290), (150, 100), (10, 100)],  # no hem on the left
+        [(5, 5), (8, 5), (290, 280), (290, 295), (250, 295), (5, 12)],  # the top far from the axis
+        [(5, 200), (150, 150), (290, 5), (295, 5), (295, 20), (160, 200), (5, 230)],
+    ],
+)
+def test_lopsided_things_are_read_too(corners: list[tuple[int, int]]) -> None:
+    mask = np.zeros((300, 300), np.uint8)
+    cv2.fillPoly(mask, [np.array(corners)], 1)
+    shape, _ = read_shape(mask.astype(np.float32))
+
+    assert doubts_about_top(shape, read_top(shape))
+    assert doubts_about_bottom(shape, read_bottom(shape))
