@@ -67,8 +67,12 @@ def _top(
     category: str = "tops",
     extra: tuple[tuple[float, float], ...] = (),
     open_front: float = 0.0,
+    outside: tuple[tuple[float, float], ...] = (),
 ) -> Cut:
-    """centre: y of the upper edge on the axis. waist: how far the side goes in, in widths."""
+    """centre: y of the upper edge on the axis. waist: how far the side goes in, in widths.
+
+    outside: what the sleeve's outer rail runs through; a slight bow where it is left out.
+    """
     middle = ((pit[0] + hem[0]) / 2 - waist, pit[1] + 0.45 * (hem[1] - pit[1]))
     collar = ((neck[0], centre),) if centre < neck[1] - 0.04 else ()
     body = (
@@ -92,7 +96,7 @@ def _top(
         rails = (
             (tip[0] - 0.02, tip[1] - 0.004),
             tip,
-            bow,
+            *(outside or (bow,)),
             outer,
             inner,
             pit,
@@ -133,6 +137,16 @@ CUTS: dict[str, Cut] = {
     "off shoulder": _top(
         neck=(0.20, 0.218), tip=(0.265, 0.222), pit=(0.20, 0.36), hem=(0.235, 0.78),
         sleeve=((0.37, 0.37), (0.27, 0.42)), centre=0.222, neckline=0.0,
+    ),
+    "banded sleeves": _top(
+        neck=(0.15, 0.16), tip=(0.285, 0.195), pit=(0.25, 0.50), hem=(0.285, 0.94),
+        sleeve=((0.395, 0.455), (0.265, 0.495)), centre=0.20, neckline=0.05,
+        outside=((0.335, 0.235), (0.365, 0.29), (0.395, 0.36), (0.385, 0.42)),
+    ),
+    "puffed sleeves": _top(
+        neck=(0.115, 0.084), tip=(0.165, 0.096), pit=(0.15, 0.353), hem=(0.29, 0.907),
+        sleeve=((0.265, 0.318), (0.165, 0.342)), centre=0.14, neckline=0.0, category="one-pieces",
+        outside=((0.225, 0.12), (0.29, 0.23), (0.24, 0.285)),
     ),
     "turtle-neck": _top(
         neck=(0.085, 0.195), tip=(0.225, 0.235), pit=(0.21, 0.39), hem=(0.215, 0.84),

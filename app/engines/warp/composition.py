@@ -64,10 +64,13 @@ class Easel:
         result = picture.copy()
         height, width = self.cover.shape
         crop = result[top : top + height, left : left + width]
-        touched = (self.cover > _INVISIBLE) | (self.dim < 1 - _INVISIBLE)
+        # `enlarged` may round to a pixel beyond the picture.
+        within = np.s_[: crop.shape[0], : crop.shape[1]]
+        paint, cover, dim = self.paint[within], self.cover[within], self.dim[within]
+        touched = (cover > _INVISIBLE) | (dim < 1 - _INVISIBLE)
         mixed = crop.astype(np.float32)
-        mixed *= (self.dim * (1 - self.cover))[..., None]
-        mixed += self.paint
+        mixed *= (dim * (1 - cover))[..., None]
+        mixed += paint
         cv2.copyTo(cv2.convertScaleAbs(mixed), touched.astype(np.uint8), crop)
         return result
 

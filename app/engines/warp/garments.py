@@ -46,6 +46,9 @@ _FACE, _FACE_DOWN = 0.8, 0.25
 """Face score, and how far down the garment's box the face may lie to be the wearer's: prints are
 on the chest."""
 
+_THINNEST = 0.05
+"""Width over length: at the side that outlines are read at, thinner things vanish."""
+
 _SHORT_DRESS, _LONG_TOP = 2.35, 3.0
 """`kinds.length_of`: what is shorter is no dress, what is longer surely no top. Photos of tops have
 up to 2.2, of dresses 2.95 and more. As a dress, a top would take the shopper's trousers away."""
@@ -78,6 +81,7 @@ def read_garment(
     _check_size(photo, silhouette)
     cutout = matte(*_upright(photo, silhouette.mask), side)
     shape, scale = read_shape(cutout.alpha)
+    _check_wide(shape)
     reading = _read(shape)
     chosen = reading.guess if category == "auto" else category
     _check_kind(reading, chosen)
@@ -223,6 +227,16 @@ def _check_size(photo: Rgb, silhouette: Silhouette) -> None:
             f"The garment is {pixels:.0f} pixels long in its picture; it must be {_LEAST_SIDE} or "
             "more. Use a larger picture.",
             log=f"the garment is {pixels:.0f} pixels long",
+        )
+
+
+def _check_wide(shape: Shape) -> None:
+    thin, long = sorted((shape.width, shape.height))
+    if thin <= _THINNEST * long:
+        _refuse(
+            FailureCode.GARMENT_UNSUPPORTED,
+            f"No garment that can be tried on was recognised. {_RECIPE}",
+            log=f"{thin:.0f} × {long:.0f} pixels of outline",
         )
 
 

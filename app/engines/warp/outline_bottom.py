@@ -87,6 +87,8 @@ def _outer_hem(shape: Shape, sign: int) -> Point:
         (shape.contour[:, 1] > bottom - 0.25 * shape.height)
         & ((shape.contour[:, 0] - shape.centre_x) * sign > 0)
     ]
+    if not len(lower):  # it stands on one side of its axis: no garment, which `kinds` says
+        lower = shape.contour
     score = 0.8 * sign * (lower[:, 0] - shape.centre_x) + lower[:, 1]
     return cast("Point", lower[int(np.argmax(score))])
 

@@ -256,6 +256,8 @@ def _first_end(shape: Shape, side: Side, pits: _Pits | None) -> Point:
     if pits is None:
         _, top, _, _ = shape.box
         upper = half[half[:, 1] < top + 0.30 * shape.height]
+        if not len(upper):  # the axis is low, under one slanting arm: `kinds` refuses it
+            upper = half
         score = sign * (upper[:, 0] - shape.centre_x) - 2.0 * (upper[:, 1] - top)
         return cast("Point", upper[int(np.argmax(score))])
     pit = pits[side].point
@@ -391,7 +393,8 @@ def _sleeve(shape: Shape, tip: Point, pit: Point) -> SleeveOutline:
     reach = float(np.hypot(*(arc - middle).T).max())
     outer, inner = _far_corners(arc, tip, middle)
     across = float(np.hypot(*(arc[outer] - arc[inner])))
-    if reach < _NARROW * opening and across < _LEAST_CUFF * opening:
+    astray = across < _LEAST_CUFF * opening or outer < _SHOULDER * len(arc)
+    if reach < _NARROW * opening and astray:
         outer, inner = _cuff_corners(evenly(arc, _ARC_POINTS))
         outer, inner = (round(at * (len(arc) - 1) / (_ARC_POINTS - 1)) for at in (outer, inner))
     cuff = (arc[outer] + arc[inner]) / 2
@@ -409,6 +412,10 @@ _NARROW = 1.6
 
 _LEAST_CUFF = 0.35
 """Width of a cuff over the sleeve's opening: both corners fell on one where it is less."""
+
+_SHOULDER = 0.25
+"""Of the outline from tip to armpit: no cuff begins so early. Where a sleeve is hardly longer than
+the shoulder is round, the farthest points lie on the shoulder."""
 
 
 def _far_corners(arc: Points, tip: Point, middle: Point) -> tuple[int, int]:
@@ -440,10 +447,11 @@ def _cuff_corners(arc: Points) -> tuple[int, int]:
     turn[-4:] = np.maximum(turn[-4:], _TURN_AT_PIT)
     opening = float(np.hypot(*(arc[-1] - arc[0])))
     cuff = np.hypot(*(arc[None] - arc[:, None]).transpose(2, 0, 1)) / max(opening, 1)
-    unlike = np.abs(np.log(np.maximum(cuff, 1e-3) / _CUFF_TO_OPENING))
+    low, high = _CUFF_TO_OPENING
+    unlike = np.abs(np.log(np.maximum(cuff, 1e-3) / np.clip(cuff, low, high)))
     score = turn[:, None] + turn[None, :] - unlike
     score[np.tril_indices(count, 3)] = -np.inf
-    score[: count // 4], score[:, -1:] = -np.inf, -np.inf
+    score[: round(_SHOULDER * count)], score[:, -1:] = -np.inf, -np.inf
     outer, inner = np.unravel_index(int(np.argmax(score)), score.shape)
     return int(outer), int(inner)
 
@@ -451,11 +459,16 @@ def _cuff_corners(arc: Points) -> tuple[int, int]:
 _TURN_REACH = 5
 """Of 64 points: over how much of the outline a turn is measured."""
 _TURN_AT_PIT = 0.9
-_CUFF_TO_OPENING = 0.6
-"""A cuff is about this long, compared with the seam from shoulder tip to armpit."""
+_CUFF_TO_OPENING = (0.3, 0.7)
+"""A cuff is about this long, compared with the seam from shoulder tip to armpit: 0.65 on cap
+sleeves, 0.35 on ribbed or puffed ones, whose outline has a false corner where 0.6 was asked for."""
 _LONG_SLEEVE = 1.0
 """Length of the outer rail over the shoulders' width: wide short sleeves reach 0.87, long ones of
 wide garments 1.1."""
+
+_LONG_BEYOND = 1.0
+"""Length of a long sleeve over the width of its opening, at least: 1.8 and more on long ones, 0.82
+and less on short ones, puffed ones among them, whose rail is long because it is round."""
 
 _STRAP = 0.07
 """Width of a strap, of the garment's."""
@@ -468,7 +481,9 @@ def _sleeve_kind(shape: Shape, sides: dict[Side, TopSide]) -> SleeveKind:
         return "straps" if strap < _STRAP * shape.width else "none"
     shoulders = float(sides["right"].tip[0] - sides["left"].tip[0])
     reach = np.mean([length(sleeve.outer) for sleeve in sleeves])
-    return "long" if reach > _LONG_SLEEVE * shoulders else "short"
+    openings = [float(np.hypot(*(side.tip - side.pit))) for side in sides.values()]
+    beyond = np.mean([sleeve.length for sleeve in sleeves]) > _LONG_BEYOND * np.mean(openings)
+    return "long" if beyond and reach > _LONG_SLEEVE * shoulders else "short"
 
 
 # --- the collar's front edge ----------------------------------------------------------------

@@ -106,3 +106,11 @@ def test_a_drawn_shirt_hides_the_old_one_and_spares_the_head() -> None:
     red = (result[..., 0] > 120) & (result[..., 1] < 60)
     assert red[150:250, 150:210].mean() > 0.4
     assert 0 <= bared.skin < 0.4
+
+
+def test_what_is_enlarged_beyond_the_picture_is_cut_off() -> None:
+    picture = np.full((709, 734, 3), 90, np.uint8)
+    easel = Easel(536, 555)
+    large, left, top = easel.enlarged(735 / 555, 0, 0)
+
+    assert np.array_equal(large.finish(picture, left, top), picture)

@@ -255,3 +255,13 @@ def test_any_size_gives_a_garment_or_a_documented_refusal(size: tuple[int, int])
     rng = np.random.default_rng(size[0])
 
     refusal(rng.integers(0, 256, (*size, 3)).astype(np.uint8))
+
+
+@pytest.mark.parametrize("turned", [False, True])
+def test_what_is_too_thin_for_an_outline_is_no_garment(turned: bool) -> None:
+    photo = np.full((4000, 256, 3), 240, np.uint8)
+    photo[40:-40, 128:138] = (150, 20, 20)
+    if turned:
+        photo = np.ascontiguousarray(photo.transpose(1, 0, 2))
+
+    assert refusal(photo).failure is FailureCode.GARMENT_UNSUPPORTED

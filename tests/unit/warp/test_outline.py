@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import cv2
 import numpy as np
 import pytest
 
+from app.engines.warp.arrays import length
 from app.engines.warp.contours import find_tilt, read_shape
+from app.engines.warp.kinds import doubts_about_bottom, doubts_about_top
 from app.engines.warp.outline_bottom import read_bottom
 from app.engines.warp.outline_top import read_top
 from app.engines.warp.values import Point
@@ -16,6 +19,9 @@ BOTTOMS = [kind for kind, cut in pictures.CUTS.items() if cut.category == "botto
 
 _NEAR = 0.045
 """Of the picture's width."""
+
+_AS_LONG = 0.12
+"""By how much the sleeves of a symmetric garment may differ: a lost cuff is 30 % and more."""
 
 _NOT_SHOWN = {("close sleeves", "pit"), ("touching sleeves", "pit"), ("long sleeve", "pit")}
 """Armpits that a narrow gap or a crease hides: they are found lower."""
@@ -35,6 +41,26 @@ def test_the_points_of_a_top_are_where_they_were_drawn(kind: str) -> None:
         for name, point in found.items():
             if (kind, name) not in _NOT_SHOWN:
                 _assert_near(point / scale, drawn, f"{name}_{side_name}")
+
+
+@pytest.mark.parametrize("narrower", [0, 1, 2, 3])
+@pytest.mark.parametrize("kind", ["t-shirt", "banded sleeves", "puffed sleeves", "sleeved dress"])
+def test_both_sleeves_of_a_symmetric_garment_are_as_long(kind: str, narrower: int) -> None:
+    """Also where the right half is some percent narrower, as on photos."""
+    coverage = pictures.draw(kind).coverage
+    middle = coverage.shape[1] // 2
+    half = cv2.resize(coverage[:, middle:], None, fx=1 - narrower / 100, fy=1)
+    coverage[:, middle:] = 0
+    coverage[:, middle : middle + half.shape[1]] = half
+
+    top = read_top(read_shape(coverage)[0])
+
+    assert top.left.sleeve is not None
+    assert top.right.sleeve is not None
+    assert top.right.sleeve.length == pytest.approx(top.left.sleeve.length, rel=_AS_LONG)
+    assert length(top.right.sleeve.outer) == pytest.approx(
+        length(top.left.sleeve.outer), rel=_AS_LONG
+    )
 
 
 @pytest.mark.parametrize("kind", BOTTOMS)
@@ -72,6 +98,8 @@ def _assert_near(point: Point, drawn: pictures.Drawn, name: str) -> None:
         ("strap top", "straps"),
         ("dress", "none"),
         ("sleeved dress", "short"),
+        ("banded sleeves", "short"),
+        ("puffed sleeves", "short"),
         ("cardigan", "long"),
     ],
 )
@@ -103,3 +131,20 @@ def test_a_tilt_is_measured(degrees: int) -> None:
     mask = (turned.astype(np.int16).min(2) < 200).astype(np.uint8)
 
     assert find_tilt(mask) == pytest.approx(-degrees, abs=1.5)
+
+
+@pytest.mark.parametrize(
+    "corners",
+    [
+        [(10, 10), (200, 10), (290, 290), (280, 290), (150, 100), (10, 100)],  # no hem on the left
+        [(5, 5), (8, 5), (290, 280), (290, 295), (250, 295), (5, 12)],  # the top far from the axis
+        [(5, 200), (150, 150), (290, 5), (295, 5), (295, 20), (160, 200), (5, 230)],
+    ],
+)
+def test_lopsided_things_are_read_too(corners: list[tuple[int, int]]) -> None:
+    mask = np.zeros((300, 300), np.uint8)
+    cv2.fillPoly(mask, [np.array(corners)], 1)
+    shape, _ = read_shape(mask.astype(np.float32))
+
+    assert doubts_about_top(shape, read_top(shape))
+    assert doubts_about_bottom(shape, read_bottom(shape))
