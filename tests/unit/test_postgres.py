@@ -101,9 +101,10 @@ def _no_peer_outlives_its_test() -> Iterator[None]:
 def postmaster(folder: Path) -> psutil.Process | None:
     """The living server of a folder, or None."""
     for file in folder.glob("pg*/postmaster.pid"):
-        with contextlib.suppress(psutil.NoSuchProcess, ValueError):
+        with contextlib.suppress(psutil.Error, OSError, ValueError):
             process = psutil.Process(int(file.read_text().split()[0]))
-            if process.name() == "postgres" and process.status() != psutil.STATUS_ZOMBIE:
+            # A killed server's file may name an id that lives again, as another cluster's server.
+            if process.status() != psutil.STATUS_ZOMBIE and file.parent.samefile(process.cwd()):
                 return process
     return None
 
