@@ -170,6 +170,8 @@ def test_an_embedded_database_whose_folder_was_removed_is_made_anew(
     wait_for(lambda: not alive(postmaster))
     wait_for(lambda: server.shopper.post().status_code == 201, within_s=30)
     server.shopper.wait(server.shopper.submit(), "completed")
+    server.terminate()
+    assert server.wait(within_s=10) == 0, "the last user stops the database"
 
 
 def _parts(shopper: Shopper) -> Runtime:
