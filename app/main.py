@@ -134,8 +134,8 @@ def _lifespan(
 def settle() -> None:
     """Tell the garbage collector that what start-up made is there to stay, and to look less often.
 
-    It took a twentieth of a create's CPU, most of it for objects of imported modules. What requests
-    leave behind goes by reference counts; cycles wait a few requests longer now.
+    It took a twentieth of a create's CPU. What requests leave behind goes by reference counts;
+    cycles wait a few requests longer now.
     """
     gc.collect()
     gc.freeze()

@@ -384,7 +384,7 @@ def _encode(image: Image.Image, tables: Tables | None, *, sharp_colour: bool) ->
 
     tables: of the JPEG whose very pixels these are. With the same ones the second encoding changes
     next to nothing: 74.6 dB in place of 44.6, in six sevenths of the bytes, on a photo of quality
-    87. Pixels that were turned no longer lie on its grid; those get QUALITY's.
+    88. Pixels that were turned no longer lie on its grid; those get QUALITY's.
 
     Colour keeps the resolution it came with: prints have sharp coloured edges, which halving
     would blur, but a photo from a camera is halved already.
