@@ -186,3 +186,8 @@ def length(line: Points) -> float:
 
 def unit(vector: NDArray[np.float32]) -> NDArray[np.float32]:
     return np.asarray(vector / (float(np.hypot(*vector)) + 1e-6), np.float32)
+
+
+def enlarged(points: Points, factor: float) -> Points:
+    """The same points where the picture is `factor` times as large; pixels are named by centres."""
+    return np.asarray((points + 0.5) * factor - 0.5, np.float32)

@@ -8,6 +8,7 @@ from typing import cast
 
 import numpy as np
 
+from app.engines.warp.arrays import enlarged
 from app.engines.warp.contours import Shape, evenly
 from app.engines.warp.values import BottomOutline, Point, Points
 
@@ -110,7 +111,7 @@ def scaled(outline: BottomOutline, factor: float) -> BottomOutline:
     """The same outline in pixels of a picture `factor` times as large."""
 
     def scale(points: Points) -> Points:
-        return ((points + 0.5) * factor - 0.5).astype(np.float32)
+        return enlarged(points, factor)
 
     def scale_if(points: Points | None) -> Points | None:
         return None if points is None else scale(points)

@@ -8,7 +8,7 @@ from typing import Literal, cast
 import cv2
 import numpy as np
 
-from app.engines.warp.arrays import length, unit
+from app.engines.warp.arrays import enlarged, length, unit
 from app.engines.warp.contours import Shape, evenly
 from app.engines.warp.values import (
     Floats,
@@ -557,7 +557,7 @@ def scaled(outline: TopOutline, factor: float, neckline: Points | None = None) -
     """The same outline in pixels of a picture `factor` times as large."""
 
     def scale(points: Points) -> Points:
-        return ((points + 0.5) * factor - 0.5).astype(np.float32)
+        return enlarged(points, factor)
 
     def side(of: TopSide) -> TopSide:
         sleeve = of.sleeve and SleeveOutline(
