@@ -71,6 +71,7 @@ class Settings(BaseSettings):
 
     retention_hours: Annotated[float, Field(gt=0)] = 24
     purge_interval_minutes: Annotated[float, Field(gt=0)] = 60
+    consent_required: bool = False
 
     max_file_mb: Annotated[float, Field(gt=0, le=100)] = 10
     max_megapixels: Annotated[float, Field(gt=0, le=100)] = 25

@@ -126,6 +126,10 @@ class GarmentUnknown(RequestError):
     status, code, title = 422, "garment_unknown", "There is no such garment in the catalogue"
 
 
+class ConsentRequired(RequestError):
+    status, code, title = 422, "consent_required", "The shopper's consent is missing"
+
+
 class RateLimited(RequestError):
     status, code, title = 429, "rate_limited", "Too many requests"
 

@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID, uuid4
 
-from sqlalchemy import Enum, Index, String, Text, func, text
+from sqlalchemy import Enum, Index, LargeBinary, String, Text, func, text
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import Mapped, mapped_column
 
@@ -18,9 +18,14 @@ class TryOnSession(Base):
     """One try-on: the job and its result. `created` *is* the work that waits.
 
     user_token: the keyed hash of the owner's token, never the token.
-    *_image_url: storage keys.
+    *_image_url: storage keys. garment_image_url: None for the catalogue's. The inputs' are None,
+        too, once they were erased before the session.
     options: what was asked for: category, garment_photo_type, mode, seed, output_format,
         garment_id.
+    wrapped_key: the key of this session's pictures, under one derived from SECRET_KEY; None where
+        they are stored as they are.
+    consent_version: what the shopper agreed to, in the client's words.
+    delete_inputs_early: the uploaded pictures go as soon as the session is final.
     lease_until: how long the claim holds; while the session waits, before when it is not claimed.
     """
 
@@ -30,6 +35,11 @@ class TryOnSession(Base):
         Index("idx_user_token", "user_token"),
         Index("idx_expires_at", "expires_at"),
         Index("idx_status_created", "status", "created_at"),
+        Index(
+            "idx_inputs_due",
+            "finished_at",
+            postgresql_where=text("delete_inputs_early AND input_image_url IS NOT NULL"),
+        ),
     )
 
     id: Mapped[UUID] = mapped_column(primary_key=True, default=uuid4)
@@ -42,7 +52,7 @@ class TryOnSession(Base):
         ),
         server_default=Status.CREATED.value,
     )
-    input_image_url: Mapped[str] = mapped_column(Text)
+    input_image_url: Mapped[str | None] = mapped_column(Text)
     garment_image_url: Mapped[str | None] = mapped_column(Text)
     output_image_url: Mapped[str | None] = mapped_column(Text)
     error_code: Mapped[str | None] = mapped_column(String(64))
@@ -62,3 +72,6 @@ class TryOnSession(Base):
     progress: Mapped[float | None]
     warnings: Mapped[list[dict[str, str]]] = mapped_column(JSONB, server_default=text("'[]'"))
     quality: Mapped[float | None]
+    wrapped_key: Mapped[bytes | None] = mapped_column(LargeBinary)
+    consent_version: Mapped[str | None] = mapped_column(String(64))
+    delete_inputs_early: Mapped[bool] = mapped_column(server_default=text("false"))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator
 from dataclasses import replace
+from datetime import timedelta
 from functools import partial
 from typing import Annotated, BinaryIO, Literal
 from uuid import UUID
@@ -19,7 +20,7 @@ from app import errors
 from app.crud import Seen
 from app.deps import TOKEN_PATTERN, Owners, OwnersOrNone, Rt
 from app.engines import Category, Mode, PhotoType
-from app.errors import EngineUnavailable, EngineUnknown
+from app.errors import ConsentRequired, EngineUnavailable, EngineUnknown
 from app.problems import documented
 from app.runtime import Runtime
 from app.schemas import SessionList, SessionOut
@@ -29,6 +30,9 @@ from app.services.sessions import PictureName, Submission
 router = APIRouter(prefix="/api/tryon/sessions", tags=["sessions"])
 
 _CHUNK = 64 * 1024
+
+# Printable, and not blank: what a person can read to another.
+CONSENT_PATTERN = r"^[^\x00-\x1f\x7f-\x9f\s][^\x00-\x1f\x7f-\x9f]{0,63}$"
 _ALIASES = {"upper_body": "tops", "lower_body": "bottoms", "dresses": "one-pieces"}
 
 
@@ -68,6 +72,20 @@ class CreateForm(BaseModel):
     )
     output_format: Literal["jpeg", "png", "webp"] = "jpeg"
     engine: str | None = Field(None, max_length=255, description="One of `GET /api/tryon/engines`.")
+    retention_seconds: int | None = Field(
+        None,
+        ge=60,
+        le=86_400,
+        description="Erase the session so long after its create. It only shortens the operator's "
+        "retention: of the two the shorter holds, and `expires_at` says which.",
+    )
+    consent_version: str | None = Field(
+        None,
+        pattern=CONSENT_PATTERN,
+        description="What the shopper agreed to, such as the version of a text: 1–64 printable "
+        "characters, stored with the session and erased with it. An operator may require it.",
+        examples=["photo-terms-2026-11"],
+    )
 
 
 @router.post(
@@ -89,6 +107,7 @@ class CreateForm(BaseModel):
         errors.ImageDimensions,
         errors.EngineUnknown,
         errors.GarmentUnknown,
+        errors.ConsentRequired,
         errors.RateLimited,
         errors.EngineUnavailable,
         errors.QueueFull,
@@ -294,6 +313,12 @@ def _read_form(form: CreateForm, rt: Runtime) -> Submission:
         raise EngineUnavailable(
             f'The engine "{name}" is not available at the moment. Use another, or try again later.'
         )
+    if rt.settings.consent_required and form.consent_version is None:
+        raise ConsentRequired(
+            "consent_version: send the version of what the shopper agreed to; "
+            "this server takes no photo without.",
+            pointer="consent_version",
+        )
     garment_id = sessions.choose_garment(
         form.garment_id, own_picture=form.garment_image is not None
     )
@@ -313,6 +338,10 @@ def _read_form(form: CreateForm, rt: Runtime) -> Submission:
         mode=form.mode,
         output_format=form.output_format,
         seed=form.seed,
+        retention=None
+        if form.retention_seconds is None
+        else timedelta(seconds=form.retention_seconds),
+        consent_version=form.consent_version,
     )
 
 

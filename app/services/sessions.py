@@ -42,7 +42,10 @@ SEED_LIMIT = 2**32
 
 @dataclass(frozen=True)
 class Submission:
-    """What a client asked for, checked. owner: the keyed hash of its token."""
+    """What a client asked for, checked.
+
+    owner: the keyed hash of its token. retention: shortens the operator's.
+    """
 
     owner: str
     engine: str
@@ -54,6 +57,8 @@ class Submission:
     mode: str = "balanced"
     output_format: str = "jpeg"
     seed: int | None = None
+    retention: timedelta | None = None
+    consent_version: str | None = None
 
 
 @dataclass(frozen=True)
@@ -134,7 +139,8 @@ def submit(
         options=_options(submission),
         input_key=input_key,
         garment_key=garment_key,
-        retention=retention,
+        retention=min(retention, submission.retention or retention),
+        consent_version=submission.consent_version,
     )
     committing = False
     try:

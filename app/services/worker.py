@@ -263,6 +263,8 @@ class Worker:
     def _read(self, row: TryOnSession) -> Job:
         options = row.options
         try:
+            if row.input_image_url is None:
+                raise PictureMissing
             person = self._storage.get(row.input_image_url)
             garment = self._read_garment(row)
         except PictureMissing as exc:

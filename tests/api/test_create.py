@@ -79,7 +79,6 @@ def test_what_was_asked_for_is_echoed(client: TestClient) -> None:
         ({"engine": "warp9"}, 422, "engine_unknown"),
         ({"garment_id": "nothing-like-it"}, 422, "garment_unknown"),
         ({"webhook_url": "https://example.org/"}, 422, "validation_failed"),
-        ({"consent_version": "1"}, 422, "validation_failed"),
         ({"garment_id": "tshirt-print", "garment_image": b"x"}, 422, "validation_failed"),
         ({"garment_image": b""}, 422, "file_empty"),
         ({"garment_image": b"GIF89a" + bytes(99)}, 415, "unsupported_media_type"),

@@ -1,0 +1,49 @@
+"""What the shopper agreed to: stored with the session, and nothing else about the person."""
+
+from __future__ import annotations
+
+from typing import Any
+from uuid import UUID
+
+import pytest
+from fastapi.testclient import TestClient
+
+from app import crud
+from tests.api.sessions import OWNER, URL, create, parts, post
+from tests.conftest import MakeClient
+
+
+def stored(client: TestClient, session: dict[str, Any]) -> str | None:
+    with parts(client).reads() as tx:
+        seen = crud.get_session(tx, UUID(session["id"]))
+    assert seen is not None
+    return seen.row.consent_version
+
+
+@pytest.mark.parametrize("version", ["1", "photo-terms 2026-11", "Einwilligung § 3 ✓", "x" * 64])
+def test_the_version_is_kept_with_the_session(shared_client: TestClient, version: str) -> None:
+    assert stored(shared_client, create(shared_client, consent_version=version)) == version
+
+
+@pytest.mark.parametrize("version", ["x" * 65, " ", " 1", "a\x00b", "a\nb", "1\n", "\x7f", "\x85"])
+def test_what_nobody_could_read_aloud_is_refused(shared_client: TestClient, version: str) -> None:
+    answer = post(shared_client, consent_version=version)
+
+    assert (answer.status_code, answer.json()["code"]) == (422, "validation_failed")
+    assert answer.json()["errors"][0]["pointer"] == "#/consent_version"
+
+
+def test_without_the_setting_it_may_be_left_out(shared_client: TestClient) -> None:
+    assert stored(shared_client, create(shared_client)) is None
+
+
+def test_an_operator_may_require_it(make_client: MakeClient) -> None:
+    client = make_client(consent_required=True)
+
+    for fields in ({}, {"consent_version": ""}):
+        answer = post(client, **fields)  # type: ignore[arg-type]
+
+        assert (answer.status_code, answer.json()["code"]) == (422, "consent_required")
+        assert answer.json()["errors"][0]["pointer"] == "#/consent_version"
+    assert client.get(URL, headers=OWNER).json()["items"] == []
+    assert stored(client, create(client, consent_version="1")) == "1"
