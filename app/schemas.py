@@ -141,7 +141,12 @@ class GarmentList(BaseModel):
 class PersonOut(BaseModel):
     id: str
     name: str
-    description: str
+    description: str = Field(description="What the picture shows, as its alternative text.")
+    shows: Literal["half", "full"] = Field(
+        description="How much of the person. `half`, down to the thighs: offer tops only, "
+        "anything else is refused (`body_out_of_frame`) or cut off. `full`, down to the shoes: "
+        "every category."
+    )
     image_url: str
 
 

@@ -30,16 +30,24 @@ class Garment:
 
 @dataclass(frozen=True)
 class Person:
-    """`description` is the picture's alt text."""
+    """`description` is the picture's alt text.
+
+    shows: "half", down to the thighs, or "full", down to the shoes; see `suits`.
+    """
 
     id: str
     name: str
     description: str
+    shows: Literal["half", "full"]
 
     @property
     def path(self) -> Path:
         """The WebP picture."""
         return FOLDER / "people" / f"{self.id}.webp"
+
+    def suits(self, garment: Garment) -> bool:
+        """Whether the picture shows enough of the body for that garment."""
+        return self.shows == "full" or garment.category == "tops"
 
 
 @cache

@@ -95,6 +95,7 @@ async def people(response: Response) -> PersonList:
                 id=one.id,
                 name=one.name,
                 description=one.description,
+                shows=one.shows,
                 image_url=f"{router.prefix}/people/{one.id}/image",
             )
             for one in catalogue.people()

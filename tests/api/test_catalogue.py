@@ -56,7 +56,8 @@ def test_the_people_are_those_of_the_catalogue(shared_client: TestClient) -> Non
 
     items = answer.json()["items"]
     assert [one["id"] for one in items] == [one.id for one in catalogue.people()]
-    assert set(items[0]) == {"id", "name", "description", "image_url"}
+    assert set(items[0]) == {"id", "name", "description", "shows", "image_url"}
+    assert [one["shows"] for one in items] == [one.shows for one in catalogue.people()]
     assert answer.headers["Cache-Control"] == "public, max-age=3600"
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from dataclasses import FrozenInstanceError
+from dataclasses import FrozenInstanceError, replace
 from pathlib import Path
 
 import numpy as np
@@ -104,6 +104,27 @@ def test_the_ground_truth_belongs_to_the_picture(item: Person) -> None:
     # Around the person is a plain backdrop: it varies by at most 7.4 grey levels under a person's
     # own labels, by at least 9.6 under those of any other.
     assert picture[labels == background].std(axis=0).max() < 8.5
+
+
+@pytest.mark.parametrize("item", catalogue.people(), ids=lambda item: item.id)
+def test_what_a_picture_shows_is_where_the_joints_lie(item: Person) -> None:
+    joints = json.loads((TRUTH / f"{item.id}_joints.json").read_text())
+    with Image.open(item.path) as picture:
+        height = picture.height
+
+    lowest = max(y for joint, (_, y) in joints.items() if joint.endswith("ankle"))
+    assert item.shows == ("full" if lowest < height else "half")
+
+
+def test_a_half_length_picture_suits_tops_only() -> None:
+    top, bottom, dress = (
+        next(one for one in catalogue.garments() if one.category == category)
+        for category in ("tops", "bottoms", "one-pieces")
+    )
+    half = next(one for one in catalogue.people() if one.shows == "half")
+
+    assert [half.suits(one) for one in (top, bottom, dress)] == [True, False, False]
+    assert all(replace(half, shows="full").suits(one) for one in (top, bottom, dress))
 
 
 @pytest.mark.parametrize("item", ITEMS, ids=lambda item: item.id)
