@@ -53,6 +53,7 @@ class Settings(BaseSettings):
     data_dir: Path = Path(".data")
     weights_dir: Path = Path("weights")
     storage: str = "uploads"
+    encrypt_pictures: bool = True
     secret_key: SecretStr | None = None
 
     engine: str = "warp"

@@ -19,6 +19,7 @@ from sqlalchemy import (
     Insert,
     Integer,
     Interval,
+    LargeBinary,
     Select,
     Table,
     Text,
@@ -40,7 +41,8 @@ from sqlalchemy.sql.dml import ReturningUpdate
 from sqlalchemy.sql.elements import ColumnElement
 
 from app.models import TryOnSession
-from app.states import SOURCES, Status
+from app.services.crypto import ID_BYTES
+from app.states import FINAL, SOURCES, Status
 
 CHANNEL = "tryonai"
 """The channel of NOTIFY; a payload reads `news:session id`."""
@@ -109,6 +111,10 @@ class Queue(NamedTuple):
 
 class _NextAttempt:
     """As a value of `attempts`: one more than before."""
+
+
+class _KeyOfOutput:
+    """As a value of `wrapped_key`: none, where the inputs were all that it was for."""
 
 
 def _add() -> Insert:
@@ -242,6 +248,8 @@ def _moving(
 def _expression(name: str, kind: type) -> ColumnElement[Any]:
     if kind is _NextAttempt:
         return _TABLE.c.attempts + 1
+    if kind is _KeyOfOutput:
+        return case((_TABLE.c.delete_inputs_early, None), else_=_TABLE.c.wrapped_key)
     if kind is timedelta:
         return func.now() + bindparam(f"new_{name}", type_=Interval)
     return bindparam(f"new_{name}", type_=_TABLE.c[name].type)
@@ -332,6 +340,7 @@ def fail(
         lease_until=None,
         error_code=code,
         error_reason=reason,
+        wrapped_key=_KeyOfOutput(),
         **values,
     )
 
@@ -345,13 +354,17 @@ def complete(
     quality: float | None,
     warnings: Sequence[dict[str, str]],
     stage: str | None,
+    wrapped_key: bytes | None = None,
     options: dict[str, Any] | None = None,
 ) -> TryOnSession | None:
     """End a claimed session with its picture, which is stored already.
 
+    wrapped_key: a new one, the picture's; nobody can read from now on what lies under the old one.
     options: where the engine has decided what was left open, all of them with that.
     """
     decided: dict[str, Any] = {} if options is None else {"options": options}
+    if wrapped_key is not None:
+        decided["wrapped_key"] = wrapped_key
     return move(
         tx,
         session_id,
@@ -477,6 +490,54 @@ def workers(tx: Session) -> int:
     return int(tx.scalar(counted, {"key": PRESENCE_LOCK}) or 0)
 
 
+# --- keys -----------------------------------------------------------------------------------
+
+
+def keys_by_secret(tx: Session) -> dict[bytes, int]:
+    """How many live sessions have their key under each wrapping key, by the id of that."""
+    id_ = _key_id(TryOnSession.wrapped_key)
+    query = select(id_, func.count()).where(TryOnSession.wrapped_key.is_not(None), _live)
+    return {bytes(found): count for found, count in tx.execute(query.group_by(id_))}
+
+
+def newest_key(tx: Session) -> bytes | None:
+    """The wrapped key of the live session that expires last, where it has one."""
+    query = select(TryOnSession.wrapped_key).where(_live).order_by(TryOnSession.expires_at.desc())
+    return tx.scalar(query.limit(1))
+
+
+def keys_to_rewrap(
+    tx: Session, *, present: bytes, after: UUID | None, limit: int
+) -> list[tuple[UUID, bytes]]:
+    """Live sessions whose key is not under the present wrapping key, in the order of their ids."""
+    query = (
+        select(TryOnSession.id, TryOnSession.wrapped_key)
+        .where(_live, _key_id(TryOnSession.wrapped_key) != present)
+        .order_by(TryOnSession.id)
+        .limit(limit)
+    )
+    if after is not None:
+        query = query.where(TryOnSession.id > after)
+    return [(id_, wrapped) for id_, wrapped in tx.execute(query) if wrapped is not None]
+
+
+def rewrap(tx: Session, keys: Sequence[tuple[UUID, bytes, bytes]]) -> None:
+    """Exchange wrapped keys: of a session, from what, to what. What has changed since stays."""
+    given = [{"session_id": id_, "was": was, "becomes": becomes} for id_, was, becomes in keys]
+    tx.connection().execute(_REWRAP, given)
+
+
+def _key_id(column: Any) -> ColumnElement[bytes]:
+    return func.substring(column, 1, ID_BYTES, type_=LargeBinary)
+
+
+_REWRAP = (
+    update(_TABLE)
+    .where(_TABLE.c.id == bindparam("session_id"), _TABLE.c.wrapped_key == bindparam("was"))
+    .values(wrapped_key=bindparam("becomes"))
+)
+
+
 # --- erasing --------------------------------------------------------------------------------
 
 
@@ -489,6 +550,27 @@ def expire(tx: Session, session_ids: Collection[UUID]) -> list[UUID]:
         .returning(TryOnSession.id)
     )
     return list(tx.scalars(change))
+
+
+def inputs_due(tx: Session, *, limit: int) -> list[UUID]:
+    """Sessions that are final and whose uploaded pictures should be gone by now."""
+    query = (
+        select(TryOnSession.id)
+        .where(
+            TryOnSession.delete_inputs_early,
+            TryOnSession.input_image_url.is_not(None),
+            TryOnSession.status.in_(FINAL),
+        )
+        .order_by(TryOnSession.finished_at)
+        .limit(limit)
+    )
+    return list(tx.scalars(query))
+
+
+def forget_inputs(tx: Session, session_ids: Collection[UUID]) -> None:
+    """Note that the uploaded pictures of these are gone."""
+    change = update(TryOnSession).where(TryOnSession.id.in_(_locked(tx, session_ids)))
+    tx.execute(change.values(input_image_url=None, garment_image_url=None))
 
 
 def ids_of(tx: Session, *, owners: Collection[str], limit: int) -> list[UUID]:

@@ -11,7 +11,7 @@ from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import Mapped, mapped_column
 
 from app.database import Base, UtcDateTime
-from app.states import Status
+from app.states import FINAL, Status
 
 
 class TryOnSession(Base):
@@ -75,3 +75,8 @@ class TryOnSession(Base):
     wrapped_key: Mapped[bytes | None] = mapped_column(LargeBinary)
     consent_version: Mapped[str | None] = mapped_column(String(64))
     delete_inputs_early: Mapped[bool] = mapped_column(server_default=text("false"))
+
+    @property
+    def inputs_are_gone(self) -> bool:
+        """Whether the uploaded pictures are to be had by nobody, although the session is."""
+        return self.delete_inputs_early and self.status in FINAL

@@ -18,6 +18,7 @@ from app.engines import EngineInfo, EngineSpec, find
 from app.errors import DatabaseUnavailable, SettingsError
 from app.postgres import EmbeddedPostgres
 from app.services.cleanup import Scheduler
+from app.services.crypto import Vault
 from app.services.events import Events
 from app.services.images import ImageLimits
 from app.services.polls import Polls
@@ -59,6 +60,7 @@ class Runtime:
     reads: Db
     polls: Polls
     storage: Storage
+    vault: Vault
     engines: dict[str, OfferedEngine]
     queue: Queue
     bell: Bell
@@ -158,6 +160,7 @@ def open_runtime(settings: Settings) -> Iterator[Runtime]:
             reads=reads,
             polls=Polls(reads),
             storage=LocalStorage(settings.storage_folder),
+            vault=Vault(keyring.wrapping, encrypt=settings.encrypt_pictures),
             engines=offered_engines(settings),
             queue=bell,
             door=Door(settings.queue_limit),
@@ -213,6 +216,7 @@ def _worker(runtime: Runtime, concurrency: int, leases: Db) -> Worker:
         runtime.storage,
         runtime.bell,
         {name: offered.spec for name, offered in runtime.engines.items()},
+        vault=runtime.vault,
         leases=leases,
         default_engine=runtime.default_engine,
         limits=WorkerLimits(

@@ -85,8 +85,11 @@ class SessionOut(BaseModel):
     quality: float | None = Field(ge=0, le=1)
     error_code: str | None = Field(description="Why it failed: one of the documented codes.")
     error_reason: str | None = Field(description="The same as a sentence for the shopper.")
-    input_image_url: str = Field(description="Relative, signed, valid for 5 to 7.5 minutes.")
-    garment_image_url: str
+    input_image_url: str | None = Field(
+        description="Relative, signed, valid for 5 to 7.5 minutes; null once the uploaded pictures "
+        "were erased with `delete_inputs=on_completion`."
+    )
+    garment_image_url: str | None = Field(description="The same; never null for the catalogue's.")
     output_image_url: str | None
 
 

@@ -1,4 +1,4 @@
-"""Keys derived from the one secret: owners' hashes, signed picture URLs, clients' hashes.
+"""Keys derived from the one secret: for owners' and clients' hashes, signed URLs, wrapping.
 
 Each purpose has a key of its own (HKDF-SHA256, RFC 5869), so that nothing made for one purpose is
 valid for another. With several secrets the first signs and all of them verify: that is rotation.
@@ -39,8 +39,13 @@ class Keyring:
             purpose: [
                 hkdf_sha256(secret.encode(), info=b"tryonai " + purpose) for secret in secrets
             ]
-            for purpose in (b"owner", b"url", b"client")
+            for purpose in (b"owner", b"url", b"client", b"wrap")
         }
+
+    @property
+    def wrapping(self) -> Sequence[bytes]:
+        """The keys under which sessions' keys are kept (`services/crypto.py`)."""
+        return self._keys[b"wrap"]
 
     def owner(self, token: str) -> str:
         """What is stored instead of a user token: 64 hex digits."""

@@ -79,6 +79,12 @@ class CreateForm(BaseModel):
         description="Erase the session so long after its create. It only shortens the operator's "
         "retention: of the two the shorter holds, and `expires_at` says which.",
     )
+    delete_inputs: Literal["on_expiry", "on_completion"] = Field(
+        "on_expiry",
+        description="`on_completion` erases the uploaded pictures, the person's and the garment's, "
+        "the moment the session is final, completed or failed: their addresses are null from then "
+        "on, and what was made of them stays until `expires_at`.",
+    )
     consent_version: str | None = Field(
         None,
         pattern=CONSENT_PATTERN,
@@ -140,7 +146,9 @@ async def _ring(rt: Runtime, session_id: UUID) -> None:
 def _take(form: CreateForm, rt: Runtime) -> Seen:
     rt.door.check()
     submission = _read_form(form, rt)
-    return sessions.submit(rt.db, rt.storage, submission, retention=rt.retention, door=rt.door)
+    return sessions.submit(
+        rt.db, rt.storage, submission, vault=rt.vault, retention=rt.retention, door=rt.door
+    )
 
 
 Cursor = Annotated[
@@ -286,7 +294,7 @@ def read_picture(
         rt.keyring.verify_url, session_id, picture, expires=expires, signature=signature or ""
     )
     seen = sessions.find(rt.reads, session_id, owners=owners, signed=lambda now: signed(now=now))
-    reader, size, media_type = sessions.open_picture(rt.storage, seen.row, picture)
+    reader, size, media_type = sessions.open_picture(rt.storage, rt.vault, seen.row, picture)
     suffix = media_type.partition("/")[2].replace("jpeg", "jpg")
     return PictureResponse(
         _chunks(reader),
@@ -342,6 +350,7 @@ def _read_form(form: CreateForm, rt: Runtime) -> Submission:
         if form.retention_seconds is None
         else timedelta(seconds=form.retention_seconds),
         consent_version=form.consent_version,
+        delete_inputs_early=form.delete_inputs == "on_completion",
     )
 
 

@@ -93,6 +93,14 @@ def recover(db: Db, queue: Queue, *, max_attempts: int) -> int:
     return len(back) + len(ended)
 
 
+def finish_inputs(db: Db, storage: Storage) -> None:
+    """Delete the uploaded pictures that a worker should have, when it ended a session."""
+    with db.begin() as tx:
+        due = crud.inputs_due(tx, limit=erasure.BATCH)
+    if due:
+        erasure.delete_inputs(db, storage, due)
+
+
 def purge(
     db: Db,
     storage: Storage,
@@ -162,7 +170,10 @@ class Scheduler:
         stopped = self.stopping.is_set
         # What runs every few seconds, and for which people wait, goes by a clock that nobody sets:
         # APScheduler's is the wall clock, and stands still for as long as that is set back.
-        self._recover = _guarded(lambda: recover(db, queue, max_attempts=max_attempts))
+        self._soon = (
+            _guarded(lambda: recover(db, queue, max_attempts=max_attempts)),
+            _guarded(lambda: finish_inputs(db, storage)),
+        )
         self._recover_every_s = recover_every.total_seconds()
         self._recovering = threading.Thread(
             target=self._recover_always, name="recover", daemon=True
@@ -193,7 +204,8 @@ class Scheduler:
 
     def _recover_always(self) -> None:
         while True:
-            self._recover()
+            for job in self._soon:
+                job()
             if self.stopping.wait(self._recover_every_s):
                 return
 
@@ -305,7 +317,8 @@ def _sweep_rows(db: Db, storage: Storage, doomed: list[UUID], stopped: Stopped) 
 
 
 def _keys(row: TryOnSession) -> list[str]:
-    keys = (row.input_image_url, row.garment_image_url, row.output_image_url)
+    inputs = () if row.inputs_are_gone else (row.input_image_url, row.garment_image_url)
+    keys = (*inputs, row.output_image_url)
     return [key for key in keys if key is not None]
 
 

@@ -50,6 +50,15 @@ def erase(
     return rows
 
 
+def delete_inputs(db: Db, storage: Storage, session_ids: Collection[UUID]) -> None:
+    """Delete the uploaded pictures of sessions that live on without."""
+    for session_id in session_ids:
+        storage.delete_prefix(f"{INPUTS}/{session_id}")
+    with db.begin() as tx:
+        crud.forget_inputs(tx, session_ids)
+    log.info("session.inputs_erased", sessions=len(session_ids))
+
+
 def delete_files(storage: Storage, session_id: UUID) -> int:
     """Delete every picture of a session; how many there were."""
     return storage.delete_prefix(f"{INPUTS}/{session_id}") + storage.delete_prefix(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import io
 import secrets
 import time
 from collections.abc import Callable, Sequence
@@ -29,6 +30,7 @@ from app.errors import (
 from app.models import TryOnSession
 from app.schemas import SessionOut
 from app.services import erasure
+from app.services.crypto import PictureUnreadable, Vault
 from app.services.images import Picture
 from app.services.storage import Storage
 from app.signing import Keyring, same_owner
@@ -59,6 +61,7 @@ class Submission:
     seed: int | None = None
     retention: timedelta | None = None
     consent_version: str | None = None
+    delete_inputs_early: bool = False
 
 
 @dataclass(frozen=True)
@@ -121,6 +124,7 @@ def submit(
     storage: Storage,
     submission: Submission,
     *,
+    vault: Vault,
     retention: timedelta,
     door: Door,
 ) -> crud.Seen:
@@ -130,6 +134,7 @@ def submit(
     Raises QueueFull when as many wait already as may.
     """
     session_id = uuid4()
+    key = vault.new_key(session_id)
     input_key = f"{erasure.INPUTS}/{session_id}/person.jpg"
     garment_key = f"{erasure.INPUTS}/{session_id}/garment.jpg" if submission.garment else None
     new = crud.NewSession(
@@ -140,13 +145,15 @@ def submit(
         input_key=input_key,
         garment_key=garment_key,
         retention=min(retention, submission.retention or retention),
+        wrapped_key=key.wrapped,
         consent_version=submission.consent_version,
+        delete_inputs_early=submission.delete_inputs_early,
     )
     committing = False
     try:
-        storage.put(input_key, submission.person.data)
+        storage.put(input_key, key.seal(input_key, submission.person.data))
         if submission.garment and garment_key:
-            storage.put(garment_key, submission.garment.data)
+            storage.put(garment_key, key.seal(garment_key, submission.garment.data))
         with db.begin() as tx:
             seen, waiting = crud.add_session(tx, new, count_to=door.queue_limit)
             if waiting >= door.queue_limit:
@@ -230,15 +237,23 @@ def erase_all(db: Db, storage: Storage, *, owners: Sequence[str]) -> int:
 
 
 def open_picture(
-    storage: Storage, row: TryOnSession, name: PictureName
+    storage: Storage, vault: Vault, row: TryOnSession, name: PictureName
 ) -> tuple[BinaryIO, int, str]:
-    """A reader of one picture, its size in bytes, and its media type."""
-    if name == "garment" and row.garment_image_url is None:
-        garment = catalogue.garment(row.options.get("garment_id") or "")
+    """A reader of one picture, its size in bytes, and its media type.
+
+    One that is encrypted is read whole: no byte of it counts before its tag was seen.
+    """
+    if name == "garment" and row.options.get("garment_id") is not None:
+        garment = catalogue.garment(row.options["garment_id"])
         if garment is None:
             raise NotFound("The garment is not in the catalogue any more.")
         file = garment.path.open("rb")
         return file, garment.path.stat().st_size, "image/webp"
+    if name != "output" and row.inputs_are_gone:
+        raise NotFound(
+            "The uploaded pictures were erased when the session ended, as its create had asked "
+            "for with delete_inputs=on_completion."
+        )
     key = {
         "input": row.input_image_url,
         "garment": row.garment_image_url,
@@ -246,8 +261,17 @@ def open_picture(
     }[name]
     if key is None:
         raise NotReady(f"The session is {row.status.value}; there is no picture to fetch.")
-    reader, size = storage.open(key)
-    return reader, size, MEDIA_TYPES[key.rpartition(".")[2]]
+    media_type = MEDIA_TYPES[key.rpartition(".")[2]]
+    if row.wrapped_key is None:
+        reader, size = storage.open(key)
+        return reader, size, media_type
+    try:
+        picture = vault.key_of(row.id, row.wrapped_key).unseal(key, storage.get(key))
+    except PictureUnreadable as exc:
+        unknown = exc.unknown_secret
+        log.error("picture.unreadable", session_id=str(row.id), unknown_secret=unknown)
+        raise
+    return io.BytesIO(picture), len(picture), media_type
 
 
 MEDIA_TYPES = {"jpg": "image/jpeg", "png": "image/png", "webp": "image/webp"}
@@ -256,6 +280,7 @@ MEDIA_TYPES = {"jpg": "image/jpeg", "png": "image/png", "webp": "image/webp"}
 def present(seen: crud.Seen, keyring: Keyring) -> SessionOut:
     """A session as its owner sees it."""
     row, now, position = seen
+    own_garment = row.options["garment_id"] is None
 
     def url(name: PictureName) -> str:
         query = keyring.sign_url(row.id, name, now=now)
@@ -282,8 +307,8 @@ def present(seen: crud.Seen, keyring: Keyring) -> SessionOut:
         quality=row.quality,
         error_code=row.error_code,
         error_reason=row.error_reason,
-        input_image_url=url("input"),
-        garment_image_url=url("garment"),
+        input_image_url=None if row.inputs_are_gone else url("input"),
+        garment_image_url=None if own_garment and row.inputs_are_gone else url("garment"),
         output_image_url=url("output") if row.output_image_url else None,
     )
 

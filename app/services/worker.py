@@ -27,6 +27,7 @@ from app.errors import EngineError, EngineUnavailable, FailureCode, RunCancelled
 from app.metrics import JOB_SECONDS, JOBS
 from app.models import TryOnSession
 from app.services import erasure
+from app.services.crypto import PictureKey, PictureUnreadable, Vault
 from app.services.queue import Bell
 from app.services.storage import PictureMissing, Storage
 
@@ -93,12 +94,14 @@ class Worker:
         bell: Bell,
         engines: Mapping[str, EngineSpec],
         *,
+        vault: Vault,
         leases: Db,
         default_engine: str,
         limits: WorkerLimits,
     ) -> None:
         self.name = f"{socket.gethostname()[:40]}:{os.getpid()}:{secrets.token_hex(4)}"
         self._db = db
+        self._vault = vault
         self._leases = leases
         self._storage = storage
         self._engines = engines
@@ -233,7 +236,7 @@ class Worker:
             if exc.retryable and attempt.number < self._limits.max_attempts:
                 outcome = self._try_later(attempt, exc.failure, why=exc.log)
             else:
-                outcome = self._give_up(attempt, exc)
+                outcome = self._give_up(row, attempt, exc)
         seconds = time.monotonic() - began
         JOBS.labels(row.engine, outcome).inc()
         JOB_SECONDS.labels(row.engine).observe(seconds)
@@ -249,27 +252,38 @@ class Worker:
             cancelled=attempt.cancelled,
         )
         key = f"{erasure.OUTPUTS}/{row.id}/{attempt.number}.{SUFFIXES[job.output_format]}"
+        lock = self._lock_of_output(row)
+        sealed = lock.seal(key, output.data)
         try:
-            self._insist(attempt, lambda: self._storage.put(key, output.data))
-            done = self._insist(attempt, lambda: self._complete(row, attempt, key, output))
+            self._insist(attempt, lambda: self._storage.put(key, sealed))
+            done = self._insist(attempt, lambda: self._complete(row, attempt, key, output, lock))
         except RunCancelled:
             done = None
         if done is None and not self._is_kept(row.id, key):
             self._throw_away(key)
             return "late"
+        self._let_inputs_go(row)
         log.info("session.completed", size=len(output.data), timings_s=dict(output.timings_s))
         return "completed"
 
     def _read(self, row: TryOnSession) -> Job:
         options = row.options
         try:
-            if row.input_image_url is None:
-                raise PictureMissing
-            person = self._storage.get(row.input_image_url)
-            garment = self._read_garment(row)
+            lock = self._vault.key_of(row.id, row.wrapped_key)
+            person = self._read_stored(row.input_image_url, lock)
+            garment = self._read_garment(row, lock)
         except PictureMissing as exc:
             raise EngineError(
                 FailureCode.ENGINE_ERROR, log="a stored picture is missing", stage="read"
+            ) from exc
+        except PictureUnreadable as exc:
+            # Another worker may have that secret, while a new one is being given to all of them.
+            log.error("picture.unreadable", unknown_secret=exc.unknown_secret)
+            raise EngineError(
+                FailureCode.ENGINE_ERROR,
+                log="a stored picture cannot be read",
+                stage="read",
+                retryable=exc.unknown_secret,
             ) from exc
         return Job(
             person=person,
@@ -282,16 +296,27 @@ class Worker:
             keep_garment=row.garment_image_url is None,
         )
 
-    def _read_garment(self, row: TryOnSession) -> bytes:
+    def _read_stored(self, key: str | None, lock: PictureKey) -> bytes:
+        if key is None:
+            raise PictureMissing
+        return lock.unseal(key, self._storage.get(key))
+
+    def _lock_of_output(self, row: TryOnSession) -> PictureKey:
+        """The session's key; where the inputs go now, a new one: theirs goes with the commit."""
+        if row.delete_inputs_early and row.wrapped_key is not None:
+            return self._vault.another_key(row.id)
+        return self._vault.key_of(row.id, row.wrapped_key)
+
+    def _read_garment(self, row: TryOnSession, lock: PictureKey) -> bytes:
         if row.garment_image_url is not None:
-            return self._storage.get(row.garment_image_url)
+            return self._read_stored(row.garment_image_url, lock)
         garment = catalogue.garment(row.options["garment_id"] or "")
         if garment is None:
             raise PictureMissing
         return garment.path.read_bytes()
 
     def _complete(
-        self, row: TryOnSession, attempt: Attempt, key: str, output: Output
+        self, row: TryOnSession, attempt: Attempt, key: str, output: Output, lock: PictureKey
     ) -> TryOnSession | None:
         with self._db.begin() as tx:
             return crud.complete(
@@ -302,6 +327,8 @@ class Worker:
                 quality=output.quality,
                 warnings=[{"code": one.code, "message": one.message} for one in output.cautions],
                 stage=attempt.stage,
+                # Only what is new: who rotates keys may have wrapped the present one anew.
+                wrapped_key=None if lock.wrapped == row.wrapped_key else lock.wrapped,
                 options=output.category and row.options | {"category": output.category},
             )
 
@@ -317,7 +344,7 @@ class Worker:
             log.warning("session.retried", code=outcome, why=why, wait_s=wait_s)
         return ended or outcome
 
-    def _give_up(self, attempt: Attempt, exc: EngineError) -> str:
+    def _give_up(self, row: TryOnSession, attempt: Attempt, exc: EngineError) -> str:
         def fail() -> TryOnSession | None:
             with self._db.begin() as tx:
                 return crud.fail(
@@ -332,6 +359,7 @@ class Worker:
         ended = self._end(attempt, fail)
         if ended is None:
             log.warning("session.failed", code=exc.failure, why=exc.log)
+            self._let_inputs_go(row)
         return ended or exc.failure
 
     def _end(self, attempt: Attempt, step: Callable[[], TryOnSession | None]) -> str | None:
@@ -357,6 +385,18 @@ class Worker:
         with self._db.begin() as tx:
             seen = crud.get_session(tx, session_id)
         return seen is not None and seen.row.output_image_url == key
+
+    def _let_inputs_go(self, row: TryOnSession) -> None:
+        """Delete the uploaded pictures of a session that has ended, where that was asked for."""
+        if not row.delete_inputs_early:
+            return
+        try:
+            erasure.delete_inputs(self._db, self._storage, [row.id])
+        except Exception as exc:
+            away = exc if isinstance(exc, ServiceError) else translate(exc)
+            if away is None:
+                raise
+            log.warning("inputs.leftover", code=getattr(away, "code", None))  # see finish_inputs
 
     def _throw_away(self, key: str) -> None:
         try:

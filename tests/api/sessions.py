@@ -16,6 +16,7 @@ from app.errors import SENTENCES, FailureCode
 from app.models import TryOnSession
 from app.runtime import Runtime
 from app.services import erasure
+from app.services.crypto import PictureKey
 from app.states import Status
 from tests import pictures
 
@@ -72,11 +73,23 @@ def claim(client: TestClient, session_id: str) -> TryOnSession:
     return row
 
 
+def key_of(client: TestClient, row: TryOnSession) -> PictureKey:
+    return parts(client).vault.key_of(row.id, row.wrapped_key)
+
+
+def stored(client: TestClient, session_id: str) -> TryOnSession:
+    """The row."""
+    with parts(client).reads() as tx:
+        seen = crud.get_session(tx, UUID(session_id))
+    assert seen is not None
+    return seen.row
+
+
 def complete(client: TestClient, session_id: str, picture: bytes, suffix: str = "jpg") -> None:
     """An attempt that delivers this picture."""
     row = claim(client, session_id)
     key = f"{erasure.OUTPUTS}/{session_id}/1.{suffix}"
-    parts(client).storage.put(key, picture)
+    parts(client).storage.put(key, key_of(client, row).seal(key, picture))
     with parts(client).db.begin() as tx:
         done = crud.complete(
             tx, row.id, attempt=1, output_key=key, quality=0.5, warnings=[], stage="compose"

@@ -2,27 +2,21 @@
 
 from __future__ import annotations
 
-from typing import Any
-from uuid import UUID
-
 import pytest
 from fastapi.testclient import TestClient
 
-from app import crud
-from tests.api.sessions import OWNER, URL, create, parts, post
+from tests.api.sessions import OWNER, URL, create, post, stored
 from tests.conftest import MakeClient
 
 
-def stored(client: TestClient, session: dict[str, Any]) -> str | None:
-    with parts(client).reads() as tx:
-        seen = crud.get_session(tx, UUID(session["id"]))
-    assert seen is not None
-    return seen.row.consent_version
+def consent_of(client: TestClient, **fields: object) -> str | None:
+    """What is stored of a create with these fields."""
+    return stored(client, create(client, **fields)["id"]).consent_version
 
 
 @pytest.mark.parametrize("version", ["1", "photo-terms 2026-11", "Einwilligung § 3 ✓", "x" * 64])
 def test_the_version_is_kept_with_the_session(shared_client: TestClient, version: str) -> None:
-    assert stored(shared_client, create(shared_client, consent_version=version)) == version
+    assert consent_of(shared_client, consent_version=version) == version
 
 
 @pytest.mark.parametrize("version", ["x" * 65, " ", " 1", "a\x00b", "a\nb", "1\n", "\x7f", "\x85"])
@@ -34,7 +28,7 @@ def test_what_nobody_could_read_aloud_is_refused(shared_client: TestClient, vers
 
 
 def test_without_the_setting_it_may_be_left_out(shared_client: TestClient) -> None:
-    assert stored(shared_client, create(shared_client)) is None
+    assert consent_of(shared_client) is None
 
 
 def test_an_operator_may_require_it(make_client: MakeClient) -> None:
@@ -46,4 +40,4 @@ def test_an_operator_may_require_it(make_client: MakeClient) -> None:
         assert (answer.status_code, answer.json()["code"]) == (422, "consent_required")
         assert answer.json()["errors"][0]["pointer"] == "#/consent_version"
     assert client.get(URL, headers=OWNER).json()["items"] == []
-    assert stored(client, create(client, consent_version="1")) == "1"
+    assert consent_of(client, consent_version="1") == "1"

@@ -156,8 +156,9 @@ def test_a_chunked_body_over_the_limit_is_refused(make_client: MakeClient) -> No
 
 
 def test_the_stored_picture_is_upright_and_carries_nothing(
-    client: TestClient, tmp_path: Path
+    make_client: MakeClient, tmp_path: Path
 ) -> None:
+    client = make_client(encrypt_pictures=False)
     tagged = pictures.jpeg(pictures.photo(96, 128), exif=pictures.exif(6, "MARKER-IN-EXIF"))
 
     post(client, person=tagged)

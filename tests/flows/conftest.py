@@ -29,9 +29,11 @@ from app.engines import find
 from app.metrics import REGISTRY
 from app.models import TryOnSession
 from app.services import cleanup
+from app.services.crypto import Vault
 from app.services.queue import Bell
 from app.services.storage import LocalStorage, Storage
 from app.services.worker import Worker, WorkerLimits
+from app.signing import Keyring
 from tests import pictures
 from tests.conftest import SECRET, MakeClient
 from tests.flows import program
@@ -360,6 +362,10 @@ def losing_the_answer(
         yield lost
 
 
+VAULT = Vault(Keyring([SECRET]).wrapping, encrypt=True)
+"""What opens and makes the keys of the tests' sessions."""
+
+
 class Nobody:
     """A doorbell that nobody hears."""
 
@@ -392,6 +398,7 @@ def working(
         storage,
         bell or Bell(),
         {name: find(name, options.get(name)) for name in (engine, *others)},
+        vault=VAULT,
         leases=db,
         default_engine=engine,
         limits=WorkerLimits(

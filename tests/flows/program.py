@@ -65,7 +65,7 @@ class Dying(LocalStorage):
     """A disk under a process that is killed with -9 at one point.
 
     The points: `read inputs`, `draft in inputs`, `stored in inputs`, `draft in outputs`,
-    `stored in outputs`, `deleted outputs`.
+    `stored in outputs`, `deleting inputs`, `deleted inputs`, `deleted outputs`.
     """
 
     point = ""
@@ -79,6 +79,7 @@ class Dying(LocalStorage):
         self._reach(f"stored in {_top(key)}")
 
     def delete_prefix(self, prefix: str) -> int:
+        self._reach(f"deleting {_top(prefix)}")
         count = super().delete_prefix(prefix)
         self._reach(f"deleted {_top(prefix)}")
         return count

@@ -22,6 +22,7 @@ from tests.conftest import MakeClient
 from tests.flows.conftest import (
     EXPIRE_ALL,
     LOSE_LEASES,
+    VAULT,
     Hooked,
     Nobody,
     Shopper,
@@ -80,7 +81,8 @@ def test_a_late_worker_cannot_overwrite(
         with db.begin() as tx:
             row = crud.claim(tx, worker="the second", lease_s=30, engines=["mock"])
         assert row is not None
-        LocalStorage(uploads).put(key, b"the second's picture")
+        lock = VAULT.key_of(row.id, row.wrapped_key)
+        LocalStorage(uploads).put(key, lock.seal(key, b"the second's picture"))
         with db.begin() as tx:
             done = crud.complete(
                 tx, row.id, attempt=2, output_key=key, quality=None, warnings=[], stage=None
