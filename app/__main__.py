@@ -70,6 +70,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     purging = add("purge", purge, "erase what has expired, once; for cron")
     purging.add_argument("--sweep", action="store_true", help="also make files and rows agree")
+    add("rotate-keys", rotate_keys, "wrap the keys of all sessions under the first SECRET_KEY")
     add("init-db", init_db, "prepare the database; may be run again")
     _add_try(add("try", try_on, "run an engine on files or folders, without a server"))
     doctoring = add("doctor", doctor, "check every part and say what to do")
@@ -191,6 +192,18 @@ def _told(swept: SweepReport) -> str:
         f"files without a row: {swept.files}, rows without files: {swept.rows}, "
         f"not erased: {swept.failed}"
     )
+
+
+def rotate_keys(settings: Settings, _: argparse.Namespace) -> int:
+    """Exit status 1 when a key could not be opened. May be broken off and run again."""
+    from app.runtime import open_runtime
+    from app.services import rotation
+
+    with open_runtime(settings) as runtime:
+        runtime.prepare()
+        done = rotation.rotate(runtime.db, runtime.vault, on_progress=_progress("rewrapped"))
+    print(f"keys wrapped anew: {done.rewrapped}, not readable: {done.unreadable}")
+    return 1 if done.unreadable else 0
 
 
 def init_db(settings: Settings, _: argparse.Namespace) -> int:

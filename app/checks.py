@@ -20,7 +20,7 @@ from app.schemas import Health, Part
 
 OK = Part(status="ok")
 
-_NEED_DATABASE = ("queue", "worker", "clock")
+_NEED_DATABASE = ("queue", "worker", "clock", "keys")
 _HINT = "Look at DATABASE_URL: does its server run, and does it let this host and user in?"
 
 # Below this a few uploads may fill the disk.
@@ -57,6 +57,7 @@ def examine_all(rt: Runtime) -> dict[str, Part]:
         "engine": _try_engine(rt),
         "disk": _disk(rt),
         "clock": _part(lambda: _clock(rt)),
+        "keys": _part(lambda: _check_keys(rt)),
     }
     if parts["database"].status != "ok":
         parts["database"] = _part(lambda: _check_database(rt), hint=_HINT, noted=True)
@@ -99,6 +100,28 @@ def _clock(rt: Runtime) -> Part:
         return Part(
             status="degraded",
             detail=f"The clocks of this host and the database are {apart:.0f} s apart: set them.",
+        )
+    return OK
+
+
+def _check_keys(rt: Runtime) -> Part:
+    """Under which secrets the keys of sessions are kept."""
+    with rt.reads() as tx:
+        counts = crud.keys_by_secret(tx)
+    present, *older = rt.vault.ids
+    rewrap = sum(counts.pop(id_, 0) for id_ in older)
+    counts.pop(present, None)
+    if lost := sum(counts.values()):
+        return Part(
+            status="degraded",
+            detail=f"Sessions whose pictures cannot be read: {lost}. The secret of their keys is "
+            "not in SECRET_KEY: add it behind the present one, or let them expire.",
+        )
+    if rewrap:
+        return Part(
+            status="degraded",
+            detail=f"Sessions whose key is under an older secret: {rewrap}. "
+            "`python -m app rotate-keys` wraps them under the first one.",
         )
     return OK
 

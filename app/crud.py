@@ -521,10 +521,13 @@ def keys_to_rewrap(
     return [(id_, wrapped) for id_, wrapped in tx.execute(query) if wrapped is not None]
 
 
-def rewrap(tx: Session, keys: Sequence[tuple[UUID, bytes, bytes]]) -> None:
-    """Exchange wrapped keys: of a session, from what, to what. What has changed since stays."""
+def rewrap(tx: Session, keys: Sequence[tuple[UUID, bytes, bytes]]) -> int:
+    """Exchange wrapped keys: of a session, from what, to what. What has changed since stays.
+
+    Returns how many were exchanged.
+    """
     given = [{"session_id": id_, "was": was, "becomes": becomes} for id_, was, becomes in keys]
-    tx.connection().execute(_REWRAP, given)
+    return tx.connection().execute(_REWRAP, given).rowcount if given else 0
 
 
 def _key_id(column: Any) -> ColumnElement[bytes]:

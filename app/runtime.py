@@ -17,6 +17,7 @@ from app.database import Db, engine_of, has_schema, migrate, open_db, open_reads
 from app.engines import EngineInfo, EngineSpec, find
 from app.errors import DatabaseUnavailable, SettingsError
 from app.postgres import EmbeddedPostgres
+from app.services import rotation
 from app.services.cleanup import Scheduler
 from app.services.crypto import Vault
 from app.services.events import Events
@@ -181,6 +182,8 @@ def serving(settings: Settings, *, concurrency: int) -> Iterator[Runtime]:
             runtime.prepare()
         except DatabaseUnavailable as exc:
             log.warning("database.away", reason=exc.detail, notes=exc.notes)
+        else:
+            rotation.check_newest(runtime.reads, runtime.vault)
         if concurrency:
             leases = open_db(runtime.url, pool_size=1)
             stack.callback(engine_of(leases).dispose)

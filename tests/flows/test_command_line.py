@@ -66,7 +66,7 @@ def test_the_doctor_tells_the_reason_once_and_what_to_do(run: Run) -> None:
     assert "connection refused" in lines["database"].lower()
     assert "Look at DATABASE_URL" in lines["database"]
     assert table.text.count("is away") == 1
-    for name in ("queue", "worker", "clock"):
+    for name in ("queue", "worker", "clock", "keys"):
         assert lines[name].endswith("Not known without the database.")
     told = json.loads(values.text[values.text.index("{") :])
     assert "Look at DATABASE_URL" in told["parts"]["database"]["detail"]
