@@ -1,4 +1,4 @@
-"""The application: lifespan, middleware, routers, problems, documentation.
+"""The application: lifespan, middleware, routers, problems, documentation, the page.
 
 `uvicorn app.main:app`, `python -m app serve`, or `cd app && python main.py`.
 """
@@ -16,21 +16,20 @@ if __name__ == "__main__":
     raise SystemExit(main(["serve"]))
 
 import gc
-import html
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, ExitStack, asynccontextmanager
 from functools import cache, partial
 from pathlib import Path
 
 import fastapi_offline
-from fastapi import FastAPI, Request
+from fastapi import FastAPI
 from fastapi.openapi.docs import get_redoc_html, get_swagger_ui_html
 from fastapi.staticfiles import StaticFiles
 from starlette.concurrency import run_in_threadpool
 from starlette.middleware import Middleware
 from starlette.responses import HTMLResponse
 
-from app import __version__, logs, problems
+from app import __version__, logs, problems, web
 from app.config import Settings, load_settings
 from app.document import describe
 from app.middleware.edge import Cors, ProcessEdge
@@ -46,7 +45,6 @@ MAX_FIELDS = 16
 MAX_FIELD_BYTES = 4096
 FORM_OVERHEAD_BYTES = 64 * 1024
 
-_PAGE = Path(__file__).parent / "page"
 _DOCS_FILES = Path(fastapi_offline.__file__).parent / "static"
 _EXPOSED = [
     "Location",
@@ -68,10 +66,13 @@ Every error is `application/problem+json` with a `code` that never changes its m
 """
 
 
-def create_app(settings: Settings, runtime: Runtime | None = None) -> FastAPI:
+def create_app(
+    settings: Settings, runtime: Runtime | None = None, *, page: Path = web.DIST
+) -> FastAPI:
     """The ASGI application.
 
     runtime: parts that run already; without them they start and stop with the application.
+    page: the folder of the built browser page.
     """
     create_bytes = MAX_FILES * settings.max_file_bytes + FORM_OVERHEAD_BYTES
     app = FastAPI(
@@ -107,7 +108,7 @@ def create_app(settings: Settings, runtime: Runtime | None = None) -> FastAPI:
     for router in (tryon.router, catalogue.router, health.router):
         app.include_router(router)
     _add_documentation(app, settings)
-    _add_page(app)
+    web.install(app, page)
     return app
 
 
@@ -173,22 +174,6 @@ def _add_documentation(app: FastAPI, settings: Settings) -> None:
             redoc_js_url=f"{files}/redoc.standalone.js",
             redoc_favicon_url=f"{files}/favicon.png",
             with_google_fonts=False,
-        )
-
-
-def _add_page(app: FastAPI) -> None:
-    text = (_PAGE / "index.html").read_text("utf-8")
-
-    @app.get("/", include_in_schema=False)
-    async def page(request: Request) -> HTMLResponse:
-        here = html.escape(f"{request.url.scheme}://{request.url.netloc}")
-        return HTMLResponse(
-            text.replace("http://localhost:8000", here),
-            headers={
-                "Content-Security-Policy": "default-src 'none'; style-src 'self' 'unsafe-inline'",
-                "Cache-Control": "no-cache",
-                "X-Content-Type-Options": "nosniff",
-            },
         )
 
 
