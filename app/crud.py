@@ -28,7 +28,6 @@ from sqlalchemy import (
     case,
     delete,
     func,
-    insert,
     literal,
     or_,
     select,
@@ -36,6 +35,7 @@ from sqlalchemy import (
     tuple_,
     update,
 )
+from sqlalchemy.dialects import postgresql
 from sqlalchemy.orm import Session, aliased
 from sqlalchemy.sql.dml import ReturningUpdate
 from sqlalchemy.sql.elements import ColumnElement
@@ -67,7 +67,11 @@ _live: ColumnElement[bool] = TryOnSession.expires_at > func.now()
 
 @dataclass(frozen=True)
 class NewSession:
-    """What `add_session` needs. `owner` is the keyed hash; keys are the storage's."""
+    """What `add_session` needs. `owner` is the keyed hash; keys are the storage's.
+
+    once: the hashes of an idempotency key by every secret, the present one's first, and the digest
+    of the content.
+    """
 
     id: UUID
     owner: str
@@ -79,6 +83,11 @@ class NewSession:
     wrapped_key: bytes | None = None
     consent_version: str | None = None
     delete_inputs_early: bool = False
+    once: tuple[Sequence[str], str] | None = None
+
+
+class KeyTaken(Exception):
+    """Another create has committed this idempotency key since we looked."""
 
 
 class Seen(NamedTuple):
@@ -117,11 +126,13 @@ class _KeyOfOutput:
     """As a value of `wrapped_key`: none, where the inputs were all that it was for."""
 
 
-def _add() -> Insert:
+def _add(*more: str) -> Insert:
     """The new row, the clock, and how many waited before it; and the news of it.
 
     RETURNING brings and does all of it in one trip: the count is of the moment before the
     statement, and NOTIFY speaks when the transaction is committed.
+
+    more: further columns that are given. With an idempotency key that is taken there is no row.
     """
     waiting = (
         select(literal(1))
@@ -130,9 +141,12 @@ def _add() -> Insert:
         .subquery()
     )
     ahead = select(func.count()).select_from(waiting).scalar_subquery()
-    given: dict[str, Any] = {name: bindparam(name) for name in _GIVEN}
+    given: dict[str, Any] = {name: bindparam(name) for name in (*_GIVEN, *more)}
     expires_at = func.now() + bindparam("retention", type_=Interval)
-    made = insert(_TABLE).values(**given, expires_at=expires_at)
+    made = postgresql.insert(_TABLE).values(**given, expires_at=expires_at)
+    if "idempotency_key" in more:
+        key = _TABLE.c.idempotency_key
+        made = made.on_conflict_do_nothing(index_elements=[key], index_where=key.is_not(None))
     told = func.pg_notify(CHANNEL, bindparam("payload"))
     return made.returning(func.now(), ahead, told, *_TABLE.c)
 
@@ -145,10 +159,23 @@ _TABLE = cast("Table", TryOnSession.__table__)
 # What writes is made once, of the table and not of the class: to build such a statement, or to let
 # the ORM prepare it, takes longer than to run it. Measured: a create's 0.94 ms of CPU became 0.52.
 _ADD = _add()
+_ADD_ONCE = _add("idempotency_key", "idempotency_digest")
+# A session past its time has no use for its key, though its row may still be there.
+_FREE_KEYS = (
+    update(_TABLE)
+    .where(
+        _TABLE.c.idempotency_key == func.any(bindparam("keys", type_=ARRAY(Text))),
+        _TABLE.c.expires_at <= func.now(),
+    )
+    .values(idempotency_key=None)
+)
 
 
 def add_session(tx: Session, new: NewSession, *, count_to: int) -> tuple[Seen, int]:
-    """Make a session; returns it, and how many waited already, counted up to `count_to`."""
+    """Make a session; returns it, and how many waited already, counted up to `count_to`.
+
+    Raises KeyTaken.
+    """
     values = {
         "id": new.id,
         "user_token": new.owner,
@@ -163,7 +190,16 @@ def add_session(tx: Session, new: NewSession, *, count_to: int) -> tuple[Seen, i
         "count_to": max(count_to, POSITION_LIMIT),
         "payload": _payload(News.CREATED, new.id),
     }
-    now, count, _, *columns = tx.connection().execute(_ADD, values).one()
+    statement = _ADD
+    if new.once is not None:
+        keys, digest = new.once
+        tx.connection().execute(_FREE_KEYS, {"keys": list(keys)})
+        values |= {"idempotency_key": keys[0], "idempotency_digest": digest}
+        statement = _ADD_ONCE
+    found = tx.connection().execute(statement, values).one_or_none()
+    if found is None:
+        raise KeyTaken
+    now, count, _, *columns = found
     return Seen(_row(columns), now, count + 1 if count < POSITION_LIMIT else None), count
 
 
@@ -418,12 +454,21 @@ def _position() -> ColumnElement[int | None]:
 _SEEN = select(TryOnSession, func.now(), _position())
 # Made once: to build it takes longer than to run it, and it is every poll's.
 _SEEN_ONE = _SEEN.where(TryOnSession.id == bindparam("session_id"))
+_SEEN_BY_KEY = _SEEN.where(
+    TryOnSession.idempotency_key == func.any(bindparam("keys", type_=ARRAY(Text))), _live
+)
 # One array and not a list of parameters: the statement stays the same however many are asked for.
 _SEEN_MANY = _SEEN.where(TryOnSession.id == func.any(bindparam("session_ids", type_=ARRAY(Uuid))))
 
 
 def get_session(tx: Session, session_id: UUID) -> Seen | None:
     found = tx.execute(_SEEN_ONE, {"session_id": session_id}).one_or_none()
+    return None if found is None else Seen(*found)
+
+
+def find_by_key(tx: Session, keys: Sequence[str]) -> Seen | None:
+    """The live session that was made under an idempotency key, by its hashes."""
+    found = tx.execute(_SEEN_BY_KEY, {"keys": list(keys)}).first()
     return None if found is None else Seen(*found)
 
 

@@ -78,6 +78,11 @@ class NotReady(RequestError):
     status, code, title = 409, "not_ready", "There is no picture yet"
 
 
+class IdempotencyInProgress(RequestError):
+    status, code, title = 409, "idempotency_in_progress", "The first create of this key still runs"
+    retry_after_s = 1
+
+
 class SessionExpired(RequestError):
     status, code, title = 410, "session_expired", "The session has expired"
 
@@ -128,6 +133,10 @@ class GarmentUnknown(RequestError):
 
 class ConsentRequired(RequestError):
     status, code, title = 422, "consent_required", "The shopper's consent is missing"
+
+
+class IdempotencyMismatch(RequestError):
+    status, code, title = 422, "idempotency_mismatch", "This key was used for another content"
 
 
 class RateLimited(RequestError):

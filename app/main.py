@@ -96,7 +96,10 @@ def create_app(
                 Cors,
                 allow_origins=settings.cors_origins,
                 allow_methods=["GET", "POST", "DELETE"],
-                allow_headers=["X-User-Token", "X-Request-ID", "If-None-Match"],
+                allow_headers=[
+                    *("X-User-Token", "X-Request-ID", "If-None-Match"),
+                    *("Idempotency-Key", "Prefer"),
+                ],
                 expose_headers=_EXPOSED,
             ),
             Middleware(ProcessEdge),

@@ -26,6 +26,7 @@ class TryOnSession(Base):
         they are stored as they are.
     consent_version: what the shopper agreed to, in the client's words.
     delete_inputs_early: the uploaded pictures go as soon as the session is final.
+    idempotency_*: keyed hashes of the key that a create came with, and of its content.
     lease_until: how long the claim holds; while the session waits, before when it is not claimed.
     """
 
@@ -39,6 +40,12 @@ class TryOnSession(Base):
             "idx_inputs_due",
             "finished_at",
             postgresql_where=text("delete_inputs_early AND input_image_url IS NOT NULL"),
+        ),
+        Index(
+            "idx_idempotency_key",
+            "idempotency_key",
+            unique=True,
+            postgresql_where=text("idempotency_key IS NOT NULL"),
         ),
     )
 
@@ -75,6 +82,8 @@ class TryOnSession(Base):
     wrapped_key: Mapped[bytes | None] = mapped_column(LargeBinary)
     consent_version: Mapped[str | None] = mapped_column(String(64))
     delete_inputs_early: Mapped[bool] = mapped_column(server_default=text("false"))
+    idempotency_key: Mapped[str | None] = mapped_column(String(64))
+    idempotency_digest: Mapped[str | None] = mapped_column(String(64))
 
     @property
     def inputs_are_gone(self) -> bool:

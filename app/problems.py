@@ -20,6 +20,7 @@ from app.database import translate
 from app.errors import (
     BodyTooLarge,
     FileMissing,
+    IdempotencyInProgress,
     MalformedRequest,
     MethodNotAllowed,
     NotFound,
@@ -44,6 +45,8 @@ SCHEMA = MappingProxyType({"$ref": "#/components/schemas/Problem"})
 _FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
 _FILES = ("person_image", "garment_image")
 _OF_FIELD = {"user_token": UserTokenInvalid}
+_TIMED = (ServiceError, RateLimited, IdempotencyInProgress)
+"""Errors that say when to try again."""
 _FORMS = ("multipart/form-data", "application/x-www-form-urlencoded")
 
 
@@ -116,7 +119,7 @@ def install(app: FastAPI) -> None:
 
 
 def _headers(error: TryOnError) -> dict[str, str]:
-    if isinstance(error, ServiceError | RateLimited):
+    if isinstance(error, _TIMED):
         return {"Retry-After": str(error.retry_after_s)}
     if isinstance(error, UserTokenRequired):
         return {"WWW-Authenticate": 'X-User-Token realm="sessions"'}
@@ -234,7 +237,7 @@ def _documented_headers(error: type[TryOnError]) -> dict[str, Any]:
                 "WWW-Authenticate": {"description": "What to send.", "schema": {"type": "string"}}
             }
         }
-    if not issubclass(error, ServiceError | RateLimited):
+    if not issubclass(error, _TIMED):
         return {}
     return {
         "headers": {

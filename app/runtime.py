@@ -21,6 +21,7 @@ from app.services import rotation
 from app.services.cleanup import Scheduler
 from app.services.crypto import Vault
 from app.services.events import Events
+from app.services.idempotency import Running
 from app.services.images import ImageLimits
 from app.services.polls import Polls
 from app.services.queue import Bell, Queue
@@ -66,6 +67,7 @@ class Runtime:
     queue: Queue
     bell: Bell
     door: Door
+    running: Running
     upload_threads: CapacityLimiter
     worker: Worker | None = None
     events: Events | None = None
@@ -151,6 +153,8 @@ def open_runtime(settings: Settings) -> Iterator[Runtime]:
         stack.callback(engine_of(db).dispose)
         reads = open_reads(url, pool_size=settings.database_pool_size)
         stack.callback(engine_of(reads).dispose)
+        locks = open_reads(url, pool_size=1)
+        stack.callback(engine_of(locks).dispose)
         bell = Bell()
         yield Runtime(
             settings=settings,
@@ -165,6 +169,7 @@ def open_runtime(settings: Settings) -> Iterator[Runtime]:
             engines=offered_engines(settings),
             queue=bell,
             door=Door(settings.queue_limit),
+            running=Running(locks),
             upload_threads=CapacityLimiter(UPLOAD_THREADS),
             bell=bell,
         )

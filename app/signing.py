@@ -39,7 +39,7 @@ class Keyring:
             purpose: [
                 hkdf_sha256(secret.encode(), info=b"tryonai " + purpose) for secret in secrets
             ]
-            for purpose in (b"owner", b"url", b"client", b"wrap")
+            for purpose in (b"owner", b"url", b"client", b"wrap", b"idempotency", b"content")
         }
 
     @property
@@ -53,9 +53,19 @@ class Keyring:
 
     def owners(self, token: str) -> tuple[str, ...]:
         """Every value that a row of this token may carry, the present secret's first."""
-        return tuple(
-            hmac.new(key, token.encode(), _DIGEST).hexdigest() for key in self._keys[b"owner"]
-        )
+        return self._hexes(b"owner", token.encode())
+
+    def idempotency_keys(self, token: str, key: str) -> tuple[str, ...]:
+        """Every value that a row made by this owner under this key may carry: 64 hex digits."""
+        # A token holds no line feed, so that no other pair reads the same.
+        return self._hexes(b"idempotency", f"{token}\n{key}".encode())
+
+    def digests(self, digest: bytes) -> tuple[str, ...]:
+        """Every value that may be stored for a digest; without a secret it confirms no photo."""
+        return self._hexes(b"content", digest)
+
+    def _hexes(self, purpose: bytes, message: bytes) -> tuple[str, ...]:
+        return tuple(hmac.new(key, message, _DIGEST).hexdigest() for key in self._keys[purpose])
 
     def client(self, address: str) -> str:
         """Eight digits that stand for an address in a log; without the secret they tell nothing."""

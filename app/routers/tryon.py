@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from datetime import timedelta
 from functools import partial
-from typing import Annotated, BinaryIO, Literal
+from typing import Annotated, Any, BinaryIO, Literal
 from uuid import UUID
 
 from anyio import to_thread
@@ -15,6 +15,7 @@ from fastapi import APIRouter, BackgroundTasks, Form, Header, Query, Response, S
 from fastapi.responses import StreamingResponse
 from fastapi.security import APIKeyQuery
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from starlette.datastructures import UploadFile as UploadedFile
 
 from app import errors
 from app.crud import Seen
@@ -24,7 +25,8 @@ from app.errors import ConsentRequired, EngineUnavailable, EngineUnknown
 from app.problems import documented
 from app.runtime import Runtime
 from app.schemas import SessionList, SessionOut
-from app.services import images, sessions
+from app.services import idempotency, images, sessions
+from app.services.idempotency import Repeatable
 from app.services.sessions import PictureName, Submission
 
 router = APIRouter(prefix="/api/tryon/sessions", tags=["sessions"])
@@ -94,18 +96,43 @@ class CreateForm(BaseModel):
     )
 
 
+IdempotencyKey = Annotated[
+    str | None,
+    Header(
+        min_length=1,
+        max_length=255,
+        pattern=r"^[ -~]+$",
+        description="Makes the create safe to repeat: the same key with the same content, from the "
+        "same token, is answered with the first session for as long as that lives.",
+    ),
+]
+
+_REPLAYED: dict[int | str, dict[str, Any]] = {
+    200: {
+        "description": "An earlier create with this `Idempotency-Key` has made the session.",
+        "model": SessionOut,
+        "headers": {
+            "Idempotency-Replayed": {"description": "`true`.", "schema": {"type": "string"}}
+        },
+    }
+}
+
+
 @router.post(
     "",
     status_code=201,
     response_model=SessionOut,
     response_description="Both the pictures and the session are stored durably.",
-    responses=documented(
+    responses=_REPLAYED
+    | documented(
         errors.MalformedRequest,
         errors.TooManyParts,
         errors.FileTooLarge,
         errors.BodyTooLarge,
         errors.UnsupportedMediaType,
         errors.ValidationFailed,
+        errors.IdempotencyInProgress,
+        errors.IdempotencyMismatch,
         errors.UserTokenInvalid,
         errors.FileMissing,
         errors.FileEmpty,
@@ -121,20 +148,31 @@ class CreateForm(BaseModel):
         errors.StorageFull,
     ),
 )
-async def create(form: Annotated[CreateForm, Form()], rt: Rt, later: BackgroundTasks) -> Response:
+async def create(
+    form: Annotated[CreateForm, Form()],
+    rt: Rt,
+    later: BackgroundTasks,
+    idempotency_key: IdempotencyKey = None,
+) -> Response:
     """Take the pictures and answer at once; a worker makes the picture. Then poll `Location`."""
     # With threads of their own: uploads that wait for each other must not keep polls waiting.
-    seen = await to_thread.run_sync(_take, form, rt, limiter=rt.upload_threads)
-    later.add_task(_ring, rt, seen.row.id)
+    seen, replayed = await to_thread.run_sync(
+        _take, form, rt, idempotency_key, limiter=rt.upload_threads
+    )
+    headers = {
+        "Location": f"{router.prefix}/{seen.row.id}",
+        "Retry-After": "1",
+        "Cache-Control": "no-store",
+    }
+    if replayed:
+        headers["Idempotency-Replayed"] = "true"
+    else:
+        later.add_task(_ring, rt, seen.row.id)
     return Response(
         sessions.present(seen, rt.keyring).model_dump_json(),
-        status_code=201,
+        status_code=200 if replayed else 201,
         media_type="application/json",
-        headers={
-            "Location": f"{router.prefix}/{seen.row.id}",
-            "Retry-After": "1",
-            "Cache-Control": "no-store",
-        },
+        headers=headers,
     )
 
 
@@ -143,11 +181,30 @@ async def _ring(rt: Runtime, session_id: UUID) -> None:
     rt.queue.notify(session_id)
 
 
-def _take(form: CreateForm, rt: Runtime) -> Seen:
+def _take(form: CreateForm, rt: Runtime, key: str | None) -> tuple[Seen, bool]:
+    """The session, and whether an earlier create with this key has made it."""
+    if key is None:
+        return _make(form, rt), False
+    content = {
+        name: value.file if isinstance(value, UploadedFile) else str(value)
+        for name, value in form
+        if value is not None
+    }
+    one = idempotency.repeatable(rt.keyring, token=form.user_token, key=key, content=content)
+    return idempotency.once(rt.db, rt.running, one, lambda: _make(form, rt, once=one))
+
+
+def _make(form: CreateForm, rt: Runtime, *, once: Repeatable | None = None) -> Seen:
     rt.door.check()
     submission = _read_form(form, rt)
     return sessions.submit(
-        rt.db, rt.storage, submission, vault=rt.vault, retention=rt.retention, door=rt.door
+        rt.db,
+        rt.storage,
+        submission,
+        vault=rt.vault,
+        retention=rt.retention,
+        door=rt.door,
+        once=once,
     )
 
 

@@ -31,6 +31,7 @@ from app.models import TryOnSession
 from app.schemas import SessionOut
 from app.services import erasure
 from app.services.crypto import PictureUnreadable, Vault
+from app.services.idempotency import Repeatable
 from app.services.images import Picture
 from app.services.storage import Storage
 from app.signing import Keyring, same_owner
@@ -127,11 +128,12 @@ def submit(
     vault: Vault,
     retention: timedelta,
     door: Door,
+    once: Repeatable | None = None,
 ) -> crud.Seen:
     """Store the pictures, then the row; when this returns, both are durable.
 
     Whatever fails, nothing is left behind: the files go again, and the row if there is one.
-    Raises QueueFull when as many wait already as may.
+    Raises QueueFull when as many wait already as may, KeyTaken as `crud.add_session`.
     """
     session_id = uuid4()
     key = vault.new_key(session_id)
@@ -148,6 +150,7 @@ def submit(
         wrapped_key=key.wrapped,
         consent_version=submission.consent_version,
         delete_inputs_early=submission.delete_inputs_early,
+        once=None if once is None else (once.keys, once.digests[0]),
     )
     committing = False
     try:

@@ -21,6 +21,7 @@ from hypothesis import strategies as st
 from hypothesis.errors import FlakyStrategyDefinition
 from schemathesis.checks import CheckFunction
 from schemathesis.config import SchemathesisConfig
+from schemathesis.core.parameters import ParameterLocation
 from schemathesis.core.transport import Response
 from schemathesis.specs.openapi.checks import negative_data_rejection
 from starlette.types import Receive, Scope, Send
@@ -141,9 +142,9 @@ class Token:
 
 def holds(case: schemathesis.Case[Any]) -> None:
     """The server does what its document says."""
-    if _lacks_a_token(case) and isinstance(case.body, dict):
-        case.body["user_token"] = TOKEN
     wrong_here: list[CheckFunction] = [negative_data_rejection] if _is_good_as_text(case) else []
+    if _lacks_a_token(case) and isinstance(case.body, dict):
+        case.body = {**case.body, "user_token": TOKEN}  # the form is that of other cases, too
     case.call_and_validate(excluded_checks=wrong_here)
 
 
@@ -170,7 +171,7 @@ class Steps(schema.include(path_regex="/sessions").as_state_machine()):  # type:
 
     def before_call(self, case: schemathesis.Case[Any]) -> None:
         if isinstance(case.body, dict) and isinstance(case.body.get("user_token"), str):
-            case.body["user_token"] = TOKEN
+            case.body = {**case.body, "user_token": TOKEN}  # the form is that of other cases, too
         case.headers["X-User-Token"] = TOKEN
 
     def validate_response(
@@ -219,7 +220,11 @@ def _is_good_as_text(case: schemathesis.Case[Any]) -> bool:
 def _lacks_a_token(case: schemathesis.Case[Any]) -> bool:
     """A good form to which schemathesis gave pictures, and an empty text for all that is required.
 
-    It fills what has no registered media type so, and says "valid" of it all the same.
+    It fills what has no registered media type so, and says "valid" of it all the same; also of the
+    form that goes with a header that is tried.
     """
     phase = case.meta.phase.data if case.meta else None
-    return getattr(phase, "description", "") == "Multipart body with custom encoding"
+    tries_header = getattr(phase, "parameter_location", None) is ParameterLocation.HEADER
+    return tries_header or (
+        getattr(phase, "description", "") == "Multipart body with custom encoding"
+    )
