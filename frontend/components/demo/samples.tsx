@@ -1,0 +1,62 @@
+import { Check } from "lucide-react";
+
+export interface Sample {
+  id: string;
+  name: string;
+  /** What the picture shows. */
+  description: string;
+  src: string;
+}
+
+interface SamplesProps {
+  legend: string;
+  group: string;
+  items: Sample[];
+  chosen: string | null;
+  onChoose: (id: string) => void;
+  className: string;
+  picture: string;
+}
+
+/** Pictures to choose one of: radio buttons, so that arrow keys and screen readers work. */
+export function Samples(props: SamplesProps) {
+  return (
+    <fieldset className="m-0 min-w-0 border-0 p-0">
+      <legend className="sr-only">{props.legend}</legend>
+      <div className={props.className}>
+        {props.items.map((item) => (
+          <label
+            key={item.id}
+            title={item.name}
+            className="relative block overflow-hidden rounded-xl ring-line-strong transition-shadow hover:ring-2 has-checked:ring-[3px] has-checked:ring-accent has-checked:ring-offset-2 has-checked:ring-offset-card has-[:focus-visible]:outline-3 has-[:focus-visible]:outline-offset-[5px] has-[:focus-visible]:outline-accent"
+          >
+            <input
+              type="radio"
+              name={props.group}
+              value={item.id}
+              aria-label={item.name}
+              checked={props.chosen === item.id}
+              onChange={() => props.onChoose(item.id)}
+              className="peer absolute inset-0 size-full cursor-pointer opacity-0"
+            />
+            <img
+              src={item.src}
+              alt={item.description}
+              loading="lazy"
+              decoding="async"
+              width={192}
+              height={256}
+              className={`pointer-events-none block w-full ${props.picture}`}
+            />
+            <span
+              aria-hidden
+              className="absolute top-1.5 right-1.5 hidden size-[22px] place-items-center rounded-full bg-accent text-on-accent peer-checked:grid"
+            >
+              <Check className="size-3.5" strokeWidth={3} />
+            </span>
+          </label>
+        ))}
+      </div>
+    </fieldset>
+  );
+}
