@@ -51,11 +51,11 @@ MADE_BY_SETUP = "# made by setup"
 HELP = """\
 usage: ./setup.sh [command] [arguments]      (Windows: setup.bat)
 
-  run      make .venv and .env and fetch the model files where they are missing, then
-           start PostgreSQL and the server (the default); arguments go to
-           `python -m app serve`
+  run      make .venv and .env, fetch the model files and build the page where they are
+           missing, then start PostgreSQL and the server (the default); arguments go
+           to `python -m app serve`
   test     install what the tests need, then run them; arguments go to pytest
-  install  only make .venv and .env, and fetch the model files
+  install  only make .venv and .env, fetch the model files and build the page
   env      only make .env, with fresh secrets
   help     print this
 
@@ -82,6 +82,7 @@ def main(arguments: Sequence[str]) -> int:
             install(RUNTIME)
             make_env()
             fetch_weights()
+            build_page()
             return become("-m", "app", "serve", *rest)
         case "test":
             install(DEV)
@@ -91,6 +92,7 @@ def main(arguments: Sequence[str]) -> int:
             install(RUNTIME)
             make_env()
             fetch_weights()
+            build_page()
         case "env":
             make_env()
         case "help" | "-h" | "--help":
@@ -202,11 +204,16 @@ def add_pip(lock: int) -> None:
     call(*pip, "install", "-q", "--no-index", "--no-deps", PIP_WHEEL, lock=lock)
 
 
-def fetch(requirements: Path, lock: int) -> None:
-    """Install with uv if it is there and pip was not told where packages come from; or with pip."""
+def fetch(requirements: Path, lock: int, *, into: Path | None = None) -> None:
+    """Install with uv if it is there and pip was not told where packages come from; or with pip.
+
+    into: a folder in place of .venv.
+    """
     quiet: Command = [] if sys.stderr.isatty() else ["-q"]
     # Only wheels: a package built here would need a compiler, and would fail late and at length.
     pins: Command = ["--require-hashes", "--only-binary=:all:", "-r", requirements]
+    if into is not None:
+        pins += ["--target", into]
     uv = shutil.which("uv")
     if uv and not pip_has_sources():
         into_venv = [uv, "pip", "install", "--python", PYTHON, *quiet]
@@ -214,6 +221,10 @@ def fetch(requirements: Path, lock: int) -> None:
             return
         say("uv could not; trying pip")
     pip: Command = [PYTHON, "-I", "-m", "pip", "--disable-pip-version-check", "--no-input"]
+    if into is not None:
+        # From its file: a .venv made by hand may have none. And what goes on without the packages
+        # shall not wait long for a line that is down.
+        pip[2:4] = [f"{PIP_WHEEL}/pip", "--retries=1"]
     call(*pip, "install", "--no-user", *quiet, *pins, lock=lock)
 
 
@@ -250,6 +261,15 @@ def fetch_weights() -> None:
         command: Command = [PYTHON, ROOT / "scripts/fetch_weights.py"]
         if call(*command, lock=lock, check=False) != 0:
             say("going on without the engine warp; to try again, run this again")
+
+
+# The page
+
+
+def build_page() -> None:
+    """Build the browser page. Without it everything runs, and `/` says what is missing."""
+    if (ROOT / "frontend/package.json").exists():
+        subprocess.call([PYTHON, ROOT / "scripts/build_page.py"], stdin=subprocess.DEVNULL)
 
 
 # What was done
