@@ -32,6 +32,8 @@ if TYPE_CHECKING:
 # What a client may take for an answer that is under way when the server ends.
 CLOSE_CONNECTIONS_S = 3
 
+MANY_FILES = 16_384
+
 
 def main(arguments: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
@@ -119,6 +121,11 @@ def serve(settings: Settings, options: argparse.Namespace) -> int:
             settle()
             _print_addresses(host, listener.getsockname()[1])
 
+        async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+            runtime.waits.release()  # or the server would wait for them until its patience ends
+            await super().shutdown(sockets)
+
+    _allow_files()
     signal.signal(signal.SIGTERM, _end)  # also while we start
     with listener, serving(settings, concurrency=settings.worker_concurrency) as runtime:
         config = uvicorn.Config(
@@ -138,6 +145,18 @@ def serve(settings: Settings, options: argparse.Namespace) -> int:
         signal.signal(signal.SIGTERM, server.handle_exit)
         server.run(sockets=[listener])
     return 0
+
+
+def _allow_files() -> None:
+    """As many open files as we may have: each poll that waits holds one, and shells allow 1,024."""
+    if sys.platform == "win32":
+        return
+    import resource
+
+    allowed, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    # Not more than anybody needs: some programs walk through all that there could be.
+    enough = MANY_FILES if most == resource.RLIM_INFINITY else min(most, MANY_FILES)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (max(allowed, enough), most))
 
 
 def _end(*_: object) -> None:

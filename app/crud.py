@@ -49,7 +49,14 @@ CHANNEL = "tryonai"
 
 
 class News(StrEnum):
+    """created: it waits for a worker, for the first time or again. changed: any other new state.
+
+    progress: another stage, or further in the same. erased: gone, or about to be.
+    """
+
     CREATED = "created"
+    CHANGED = "changed"
+    PROGRESS = "progress"
     ERASED = "erased"
 
 
@@ -106,6 +113,18 @@ class Seen(NamedTuple):
     def expired(self) -> bool:
         return self.row.expires_at <= self.now
 
+    @property
+    def mark(self) -> Mark:
+        return Mark(self.row.status, self.row.attempts, self.row.updated_at)
+
+
+class Mark(NamedTuple):
+    """By what one tells that a live session has changed; `updated_at` moves with every change."""
+
+    status: Status
+    attempts: int
+    updated_at: datetime
+
 
 class Queue(NamedTuple):
     """waiting, processing: numbers of live sessions. oldest_s: how long the first one waits."""
@@ -147,10 +166,10 @@ def _add(*more: str) -> Insert:
     if "idempotency_key" in more:
         key = _TABLE.c.idempotency_key
         made = made.on_conflict_do_nothing(index_elements=[key], index_where=key.is_not(None))
-    told = func.pg_notify(CHANNEL, bindparam("payload"))
-    return made.returning(func.now(), ahead, told, *_TABLE.c)
+    return made.returning(func.now(), ahead, _TOLD, *_TABLE.c)
 
 
+_TOLD = func.pg_notify(CHANNEL, bindparam("payload"))
 _GIVEN = (
     *("id", "user_token", "engine", "options", "input_image_url", "garment_image_url"),
     *("wrapped_key", "consent_version", "delete_inputs_early"),
@@ -206,7 +225,7 @@ def add_session(tx: Session, new: NewSession, *, count_to: int) -> tuple[Seen, i
 def move(
     tx: Session, session_id: UUID, to: Status, *, only_attempt: int | None = None, **values: Any
 ) -> TryOnSession | None:
-    """Change a live session's state, if it is in a state from which that is allowed.
+    """Change a live session's state, if it is in a state from which that is allowed; and tell.
 
     only_attempt: the attempt that the caller has claimed; another one's row is left alone.
     values: further columns; a timedelta is an instant so long after the present.
@@ -216,9 +235,11 @@ def move(
     kinds = tuple((name, type(value)) for name, value in values.items())
     change = _moving(to, kinds, fenced=only_attempt is not None)
     given: dict[str, Any] = {f"new_{name}": value for name, value in values.items()}
+    news = News.CREATED if to is Status.CREATED else News.CHANGED
     given |= {"session_id": session_id, "only_attempt": only_attempt}
-    columns = tx.connection().execute(change, given).one_or_none()
-    return None if columns is None else _row(columns)
+    given["payload"] = _payload(news, session_id)
+    found = tx.connection().execute(change, given).one_or_none()
+    return None if found is None else _row(found[1:])
 
 
 def claim(
@@ -278,7 +299,7 @@ def _moving(
     )
     if fenced:
         change = change.where(row.attempts == bindparam("only_attempt"))
-    return change.returning(*row)
+    return change.returning(_TOLD, *row)
 
 
 def _expression(name: str, kind: type) -> ColumnElement[Any]:
@@ -310,7 +331,15 @@ def next_due_s(tx: Session, *, engines: Collection[str]) -> float | None:
     return None if seconds is None else float(seconds)
 
 
-def renew(
+def renew(tx: Session, session_id: UUID, *, attempt: int, lease_s: float) -> bool:
+    """Prolong the lease of a claimed session; False when it is not ours.
+
+    Nothing that anybody sees has changed, so nobody is told and `updated_at` stays.
+    """
+    return _prolong(tx, session_id, attempt=attempt, lease_s=lease_s)
+
+
+def report(
     tx: Session,
     session_id: UUID,
     *,
@@ -319,7 +348,24 @@ def renew(
     stage: str | None,
     progress: float | None,
 ) -> bool:
-    """Prolong the lease of a claimed session and note how far it is; False when it is not ours."""
+    """The same, and note how far it is, and tell."""
+    ours = _prolong(
+        tx,
+        session_id,
+        attempt=attempt,
+        lease_s=lease_s,
+        updated_at=func.now(),
+        stage=stage,
+        progress=progress,
+    )
+    if ours:
+        notify(tx, News.PROGRESS, session_id)
+    return ours
+
+
+def _prolong(
+    tx: Session, session_id: UUID, *, attempt: int, lease_s: float, **values: object
+) -> bool:
     renewed = tx.execute(
         update(TryOnSession)
         .where(
@@ -328,12 +374,7 @@ def renew(
             TryOnSession.attempts == attempt,
             _live,
         )
-        .values(
-            lease_until=func.now() + _seconds(lease_s),
-            updated_at=func.now(),
-            stage=stage,
-            progress=progress,
-        )
+        .values(lease_until=func.now() + _seconds(lease_s), **values)
         .returning(TryOnSession.id)
     )
     return renewed.first() is not None
@@ -346,7 +387,7 @@ def put_back(
 
     `lease_until` holds that instant: it belongs to the last attempt, until the next one begins.
     """
-    row = move(
+    return move(
         tx,
         session_id,
         Status.CREATED,
@@ -357,9 +398,6 @@ def put_back(
         stage=None,
         progress=None,
     )
-    if row is not None:
-        notify(tx, News.CREATED, session_id)
-    return row
 
 
 def fail(
@@ -426,7 +464,7 @@ def _payload(news: News, session_id: UUID) -> str:
     return f"{news}:{session_id}"
 
 
-_NOTIFY = select(func.pg_notify(CHANNEL, bindparam("payload")))
+_NOTIFY = select(_TOLD)
 
 
 # --- reading --------------------------------------------------------------------------------
@@ -460,6 +498,11 @@ _SEEN_BY_KEY = _SEEN.where(
 # One array and not a list of parameters: the statement stays the same however many are asked for.
 _SEEN_MANY = _SEEN.where(TryOnSession.id == func.any(bindparam("session_ids", type_=ARRAY(Uuid))))
 
+_MARKS = select(_TABLE.c.id, _TABLE.c.status, _TABLE.c.attempts, _TABLE.c.updated_at).where(
+    _TABLE.c.id == func.any(bindparam("session_ids", type_=ARRAY(Uuid))),
+    _TABLE.c.expires_at > func.now(),
+)
+
 
 def get_session(tx: Session, session_id: UUID) -> Seen | None:
     found = tx.execute(_SEEN_ONE, {"session_id": session_id}).one_or_none()
@@ -476,6 +519,12 @@ def get_sessions(tx: Session, session_ids: Sequence[UUID]) -> dict[UUID, Seen]:
     """Those of these sessions that there are."""
     found = tx.execute(_SEEN_MANY, {"session_ids": session_ids})
     return {row.id: Seen(row, now, position) for row, now, position in found}
+
+
+def marks(tx: Session, session_ids: Sequence[UUID]) -> dict[UUID, Mark]:
+    """Those of these sessions that are live."""
+    found = tx.connection().execute(_MARKS, {"session_ids": session_ids})
+    return {session_id: Mark(*mark) for session_id, *mark in found}
 
 
 def list_sessions(

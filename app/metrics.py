@@ -14,11 +14,13 @@ REQUESTS = Counter(
 )
 REQUEST_SECONDS = Histogram(
     "tryonai_http_request_seconds",
-    "Seconds from the first byte of a request to the last of its answer.",
+    "Seconds from the first byte of a request to the last of its answer, without what a long poll"
+    " waited.",
     ["method", "route"],
     registry=REGISTRY,
     buckets=(0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30),
 )
+LONG_POLLS = Gauge("tryonai_long_polls", "Polls that wait for a change.", registry=REGISTRY)
 JOBS = Counter(
     "tryonai_jobs_total",
     "Attempts by engine and outcome: completed, an error code, unavailable, cancelled, released,"

@@ -27,6 +27,7 @@ from app.services.polls import Polls
 from app.services.queue import Bell, Queue
 from app.services.sessions import Door
 from app.services.storage import LocalStorage, Storage
+from app.services.waits import Waits
 from app.services.worker import Worker, WorkerLimits
 from app.signing import Keyring
 
@@ -61,6 +62,7 @@ class Runtime:
     db: Db
     reads: Db
     polls: Polls
+    waits: Waits
     storage: Storage
     vault: Vault
     engines: dict[str, OfferedEngine]
@@ -156,6 +158,7 @@ def open_runtime(settings: Settings) -> Iterator[Runtime]:
         locks = open_reads(url, pool_size=1)
         stack.callback(engine_of(locks).dispose)
         bell = Bell()
+        polls = Polls(reads)
         yield Runtime(
             settings=settings,
             keyring=keyring,
@@ -163,7 +166,8 @@ def open_runtime(settings: Settings) -> Iterator[Runtime]:
             embedded=embedded,
             db=db,
             reads=reads,
-            polls=Polls(reads),
+            polls=polls,
+            waits=Waits(polls, reads),
             storage=LocalStorage(settings.storage_folder),
             vault=Vault(keyring.wrapping, encrypt=settings.encrypt_pictures),
             engines=offered_engines(settings),
@@ -240,6 +244,10 @@ def _worker(runtime: Runtime, concurrency: int, leases: Db) -> Worker:
 def _events(runtime: Runtime) -> Events:
     events = Events(runtime.url, present=runtime.worker is not None, revive=runtime.prepare)
     events.on_return(runtime.prepare)
+    for news in (crud.News.CREATED, crud.News.CHANGED, crud.News.ERASED):
+        events.on(news, runtime.waits.hear)
+    events.on(crud.News.PROGRESS, runtime.waits.hear_progress)
+    events.on_return(runtime.waits.look)
     if runtime.worker is not None:
         events.on(crud.News.CREATED, runtime.bell.notify)
         events.on(crud.News.ERASED, runtime.worker.cancel)

@@ -19,7 +19,7 @@ import psutil
 
 from app import __version__, logs
 from app.config import ROOT
-from bench import engine, idle, kill, poll, post, rows, server, start, turnaround, uploads
+from bench import engine, idle, kill, poll, post, rows, server, start, turnaround, uploads, waits
 from bench.table import Figure, save, show
 
 PARTS: dict[str, Callable[..., list[Figure]]] = {
@@ -30,6 +30,7 @@ PARTS: dict[str, Callable[..., list[Figure]]] = {
     "idle": idle.measure,
     "uploads": uploads.measure,
     "start": start.measure,
+    "waits": waits.measure,
     "kill": kill.measure,
     "engine": engine.measure,
 }

@@ -65,7 +65,9 @@ class RequestLogging:
             seconds = time.perf_counter() - began
             route = getattr(scope.get("route"), "path", None) or "unmatched"
             REQUESTS.labels(method, route, str(status)).inc()
-            REQUEST_SECONDS.labels(method, route).observe(seconds)
+            # What was waited on purpose says nothing about how quick we are.
+            waited_s = scope["state"].get("waited_s", 0.0)
+            REQUEST_SECONDS.labels(method, route).observe(seconds - waited_s)
             write(
                 "response",
                 method=method,

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+import time
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from datetime import timedelta
 from functools import partial
@@ -11,13 +12,23 @@ from typing import Annotated, Any, BinaryIO, Literal
 from uuid import UUID
 
 from anyio import to_thread
-from fastapi import APIRouter, BackgroundTasks, Form, Header, Query, Response, Security, UploadFile
+from fastapi import (
+    APIRouter,
+    BackgroundTasks,
+    Form,
+    Header,
+    Query,
+    Request,
+    Response,
+    Security,
+    UploadFile,
+)
 from fastapi.responses import StreamingResponse
 from fastapi.security import APIKeyQuery
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 from starlette.datastructures import UploadFile as UploadedFile
 
-from app import errors
+from app import errors, preferences
 from app.crud import Seen
 from app.deps import TOKEN_PATTERN, Owners, OwnersOrNone, Rt
 from app.engines import Category, Mode, PhotoType
@@ -25,7 +36,7 @@ from app.errors import ConsentRequired, EngineUnavailable, EngineUnknown
 from app.problems import documented
 from app.runtime import Runtime
 from app.schemas import SessionList, SessionOut
-from app.services import idempotency, images, sessions
+from app.services import idempotency, images, sessions, waits
 from app.services.idempotency import Repeatable
 from app.services.sessions import PictureName, Submission
 
@@ -238,11 +249,23 @@ def list_mine(
     return SessionList(items=items, next_cursor=page.cursor)
 
 
+_WAITED = {
+    "Preference-Applied": {
+        "description": "`wait=N`, where the request had one: for how long it was ready to wait.",
+        "schema": {"type": "string"},
+    }
+}
+
+
 @router.get(
     "/{session_id}",
     response_model=SessionOut,
     responses={
-        304: {"description": "Not changed since the `ETag` of `If-None-Match`."},
+        200: {"headers": _WAITED},
+        304: {
+            "description": "Not changed since the `ETag` of `If-None-Match`.",
+            "headers": _WAITED,
+        },
         **documented(
             errors.UserTokenRequired,
             errors.SessionNotFound,
@@ -253,19 +276,62 @@ def list_mine(
     },
 )
 async def read_one(
+    request: Request,
     session_id: UUID,
     rt: Rt,
     owners: Owners,
     if_none_match: Annotated[str | None, Header()] = None,
+    prefer: Annotated[
+        list[str] | None,
+        Header(
+            description="`wait=N`: answer when the session changes, or after N seconds; 30 are "
+            "applied for more. With `If-None-Match`, when it is not what the client has."
+        ),
+    ] = None,
 ) -> Response:
     """Return one session; poll it until its status is final."""
-    seen = sessions.allow(await rt.polls.read(session_id), owners=owners)
-    body = sessions.present(seen, rt.keyring).model_dump_json().encode()
-    etag = f'"{hashlib.sha256(body).hexdigest()[:32]}"'
+    wait_s = preferences.wait_s(preferences.parse(prefer or ()), most=waits.MOST_S)
+    if not wait_s:
+        seen = await rt.polls.read(session_id)
+    else:
+        seen = await _wait_for_change(request, session_id, rt, owners, if_none_match, wait_s)
+    body, etag = _render(seen, rt, owners)
     headers = {"ETag": etag, "Cache-Control": "private, no-cache"}
+    if wait_s is not None:
+        headers["Preference-Applied"] = f"wait={wait_s}"
     if if_none_match is not None and _matches(if_none_match, etag):
         return Response(status_code=304, headers=headers)
     return Response(body, media_type="application/json", headers=headers)
+
+
+async def _wait_for_change(
+    request: Request,
+    session_id: UUID,
+    rt: Runtime,
+    owners: Sequence[str],
+    if_none_match: str | None,
+    wait_s: int,
+) -> Seen | None:
+    def known(seen: Seen | None) -> bool:
+        _, etag = _render(seen, rt, owners)
+        return if_none_match is None or _matches(if_none_match, etag)
+
+    async def hung_up() -> None:
+        while (await request.receive())["type"] != "http.disconnect":
+            pass
+
+    began = time.monotonic()
+    try:
+        return await rt.waits.read(session_id, within_s=wait_s, known=known, hung_up=hung_up)
+    finally:
+        request.state.waited_s = time.monotonic() - began
+
+
+def _render(seen: Seen | None, rt: Runtime, owners: Sequence[str]) -> tuple[bytes, str]:
+    """A session for its owner, and the ETag of that. Raises what `sessions.allow` raises."""
+    body = sessions.present(sessions.allow(seen, owners=owners), rt.keyring).model_dump_json()
+    content = body.encode()
+    return content, f'"{hashlib.sha256(content).hexdigest()[:32]}"'
 
 
 @router.delete(

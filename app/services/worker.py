@@ -13,6 +13,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TypeAlias, TypeVar, cast
 from uuid import UUID
 
@@ -460,19 +461,17 @@ class Worker:
             renewed = {one: renewed.get(one, now) for one in attempts}
 
     def _renew(self, attempt: Attempt) -> None:
-        attempt.changed = False
+        changed, attempt.changed = attempt.changed, False
+        change: Callable[..., bool] = crud.renew
+        if changed:
+            change = partial(crud.report, stage=attempt.stage, progress=attempt.progress)
         try:
             with self._leases.begin() as tx:
-                ours = crud.renew(
-                    tx,
-                    attempt.session_id,
-                    attempt=attempt.number,
-                    lease_s=self._limits.lease_s,
-                    stage=attempt.stage,
-                    progress=attempt.progress,
+                ours = change(
+                    tx, attempt.session_id, attempt=attempt.number, lease_s=self._limits.lease_s
                 )
         except Exception as exc:  # noqa: BLE001 - tried again at the next turn
-            attempt.changed = True
+            attempt.changed = attempt.changed or changed
             log.warning("worker.lease_not_renewed", error=type(exc).__name__)
             return
         if not ours:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import socket
 import threading
 from collections.abc import Iterator
@@ -21,7 +22,7 @@ class Hasty(BoundedHttpProtocol):
 
 
 async def echo(scope: Any, receive: Any, send: Any) -> None:
-    """Answers with the body, once all of it is there."""
+    """Answers with the body, once all of it is there; at `/late` longer after than all limits."""
     body, more = b"", True
     while more:
         message = await receive()
@@ -29,6 +30,8 @@ async def echo(scope: Any, receive: Any, send: Any) -> None:
             return
         body += message["body"]
         more = message["more_body"]
+    if scope["path"] == "/late":
+        await asyncio.sleep(1)
     headers = [(b"content-length", str(len(body)).encode())]
     await send({"type": "http.response.start", "status": 200, "headers": headers})
     await send({"type": "http.response.body", "body": body})
@@ -104,3 +107,9 @@ def test_one_request_after_another_has_its_time_each(connection: socket.socket) 
         came = b""
         while not came.endswith(b"0123456789"):
             came += connection.recv(4096) or pytest.fail(f"only {came!r}")
+
+
+def test_a_client_may_wait_longer_than_it_may_send(connection: socket.socket) -> None:
+    connection.sendall(b"GET /late HTTP/1.1\r\nHost: x\r\n\r\n")
+
+    assert connection.recv(64).startswith(b"HTTP/1.1 200 ")
