@@ -23,7 +23,7 @@ export type NewSession = Omit<
   Partial<Record<keyof CreateForm | LaterField, string>>,
   "person_image" | "garment_image" | "user_token"
 > & { person_image: Blob; garment_image?: Blob };
-type LaterField = "retention_seconds" | "delete_inputs" | "allow_egress";
+type LaterField = "allow_egress";
 
 /** What a `DELETE` proves; the statement is the server's, word for word. */
 export interface Receipt {

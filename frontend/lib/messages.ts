@@ -96,6 +96,8 @@ export const messages = {
     own: "Add your own garment",
     ownHint: "Drop a picture here, paste it, or browse",
     ownChosen: "Your own garment",
+    topsOnly: (person: string) =>
+      `${person} is shown to the hips, which is enough for tops. For the rest choose somebody who is shown in full.`,
     replace: "Choose another",
     remove: "Remove your garment",
     noSamples: "The sample garments could not be loaded.",
@@ -148,7 +150,9 @@ export const messages = {
       "needs both": "Add a photo and choose a garment first.",
       "needs person": "Add your photo first.",
       "needs garment": "Choose a garment first.",
-      "needs leave": "Give leave to send the photo to the engine's service, under Options.",
+      "needs other garment":
+        "This sample shows the upper body only: choose a top, or somebody who is shown in full.",
+      "needs leave": "Please answer the question above first.",
       preparing: "The picture is being made ready.",
       busy: "A picture is being made.",
       limited: "Please wait a moment.",
@@ -176,8 +180,14 @@ export const messages = {
       [21600, "6 hours"],
     ] as const,
     deleteInputs: "Erase my photo on the server as soon as the picture is ready",
+  },
+  leave: {
+    title: "Before a photo is sent",
     egress: (engine: string) =>
-      `The engine “${engine}” sends the photo to another service. I allow it for this try-on.`,
+      `The engine “${engine}” sends the photo to another service. I allow it.`,
+    // Its version is CONSENT_VERSION in lib/use-try-on.ts.
+    consent:
+      "I agree that this server stores my photo to make the preview, until it is erased. I am in the photo, or have leave of the person who is.",
   },
   failed: {
     title: "The picture could not be made.",
@@ -268,6 +278,7 @@ export const messages = {
     status: { created: "Waiting", processing: "Working", completed: "Ready", failed: "Failed" },
     goneIn: (time: string) => `erased in ${time}`,
     show: "Show",
+    shown: "Shown",
     watch: "Watch",
     look: "See why",
     remove: "Delete this session",

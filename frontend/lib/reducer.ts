@@ -25,6 +25,8 @@ export interface Options {
   deleteInputs: boolean;
   /** Leave to use an engine that sends photos to another service. */
   allowEgress: boolean;
+  /** The visitor agreed to `CONSENT_VERSION`; null where nobody has asked. */
+  consent: boolean | null;
 }
 
 export type Refusal = Pick<Problem, "code" | "title" | "detail">;
@@ -76,6 +78,7 @@ export const DEFAULT_OPTIONS: Options = {
   retentionS: null,
   deleteInputs: false,
   allowEgress: false,
+  consent: null,
 };
 
 export const INITIAL: State = {
@@ -116,24 +119,36 @@ export type Action =
   | { type: "started over" }
   | { type: "network changed"; online: boolean };
 
+/** What the catalogue and the engine say of what is chosen. */
+export interface Pair {
+  /** The engine can try this garment on this person. */
+  suits: boolean;
+  /** The engine sends photos to another service. */
+  egress: boolean;
+}
+
+const USUAL_PAIR: Pair = { suits: true, egress: false };
+
 /** Why the button cannot be pressed now; null where it can. */
 export type Hindrance =
   | "needs both"
   | "needs person"
   | "needs garment"
+  | "needs other garment"
   | "needs leave"
   | "preparing"
   | "busy"
   | "limited"
   | "offline";
 
-export function hindrance(state: State, egress = false): Hindrance | null {
-  const { person, garment, preparing, run } = state;
+export function hindrance(state: State, pair: Pair = USUAL_PAIR): Hindrance | null {
+  const { person, garment, preparing, run, options } = state;
   if (run.phase === "uploading" || run.phase === "working") return "busy";
   if (preparing.person || preparing.garment) return "preparing";
   if (person === null) return garment === null ? "needs both" : "needs person";
   if (garment === null) return "needs garment";
-  if (egress && !state.options.allowEgress) return "needs leave";
+  if (!pair.suits) return "needs other garment";
+  if ((pair.egress && !options.allowEgress) || options.consent === false) return "needs leave";
   if (run.phase === "limited") return "limited";
   return state.online ? null : "offline";
 }
@@ -166,7 +181,7 @@ export function reduce(state: State, action: Action): State {
     case "options changed":
       return settleRefusal({ ...state, options: { ...state.options, ...action.options } });
     case "run pressed":
-      if (hindrance(state, state.options.allowEgress) !== null) return state;
+      if (hindrance(state) !== null) return state;
       return {
         ...state,
         proof: null,
@@ -267,6 +282,9 @@ function reduceUpload(
       return { ...state, run: runOf(action.session), history: put(state.history, action.session) };
     case "refused": {
       const { problem, untilMs } = action;
+      if (problem.code === "consent_required") {
+        return { ...state, run: { phase: "idle" }, options: { ...state.options, consent: false } };
+      }
       const refused: Run =
         untilMs === null ? { phase: "refused", problem } : { phase: "limited", problem, untilMs };
       return { ...state, run: refused };

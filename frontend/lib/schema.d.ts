@@ -339,6 +339,24 @@ export interface components {
              * @enum {string}
              */
             engine: "warp" | "mock";
+            /**
+             * Retention Seconds
+             * @description Erase the session so long after its create. It only shortens the operator's retention: of the two the shorter holds, and `expires_at` says which.
+             */
+            retention_seconds?: number;
+            /**
+             * Delete Inputs
+             * @description `on_completion` erases the uploaded pictures, the person's and the garment's, the moment the session is final, completed or failed: their addresses are null from then on, and what was made of them stays until `expires_at`.
+             * @default on_expiry
+             * @enum {string}
+             */
+            delete_inputs: "on_expiry" | "on_completion";
+            /**
+             * Consent Version
+             * @description What the shopper agreed to, such as the version of a text: 1–64 printable characters, stored with the session and erased with it. An operator may require it.
+             * @example photo-terms-2026-11
+             */
+            consent_version?: string;
         };
         /** EngineLimits */
         EngineLimits: {
@@ -466,8 +484,17 @@ export interface components {
             id: string;
             /** Name */
             name: string;
-            /** Description */
+            /**
+             * Description
+             * @description What the picture shows, as its alternative text.
+             */
             description: string;
+            /**
+             * Shows
+             * @description How much of the person. `half`, down to the thighs: offer tops only, anything else is refused (`body_out_of_frame`) or cut off. `full`, down to the shoes: every category.
+             * @enum {string}
+             */
+            shows: "half" | "full";
             /** Image Url */
             image_url: string;
         };
@@ -577,11 +604,14 @@ export interface components {
             error_reason: string | null;
             /**
              * Input Image Url
-             * @description Relative, signed, valid for 5 to 7.5 minutes.
+             * @description Relative, signed, valid for 5 to 7.5 minutes; null once the uploaded pictures were erased with `delete_inputs=on_completion`.
              */
-            input_image_url: string;
-            /** Garment Image Url */
-            garment_image_url: string;
+            input_image_url: string | null;
+            /**
+             * Garment Image Url
+             * @description The same; never null for the catalogue's.
+             */
+            garment_image_url: string | null;
             /** Output Image Url */
             output_image_url: string | null;
         };
@@ -737,7 +767,10 @@ export interface operations {
     create_api_tryon_sessions_post: {
         parameters: {
             query?: never;
-            header?: never;
+            header?: {
+                /** @description Makes the create safe to repeat: the same key with the same content, from the same token, is answered with the first session for as long as that lives. */
+                "idempotency-key"?: string;
+            };
             path?: never;
             cookie?: never;
         };
@@ -747,6 +780,21 @@ export interface operations {
             };
         };
         responses: {
+            /** @description An earlier create with this `Idempotency-Key` has made the session. */
+            200: {
+                headers: {
+                    /** @description `true`. */
+                    "Idempotency-Replayed"?: string;
+                    /** @description Names this request in the log; yours where you sent a sane one. */
+                    "X-Request-ID"?: string;
+                    /** @description What is left of the limit, where there is one. */
+                    RateLimit?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["SessionOut"];
+                };
+            };
             /** @description Both the pictures and the session are stored durably. */
             201: {
                 headers: {
@@ -763,6 +811,21 @@ export interface operations {
             /** @description Bad Request */
             400: {
                 headers: {
+                    /** @description Names this request in the log; yours where you sent a sane one. */
+                    "X-Request-ID"?: string;
+                    /** @description What is left of the limit, where there is one. */
+                    RateLimit?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Conflict */
+            409: {
+                headers: {
+                    /** @description Seconds to wait. */
+                    "Retry-After"?: number;
                     /** @description Names this request in the log; yours where you sent a sane one. */
                     "X-Request-ID"?: string;
                     /** @description What is left of the limit, where there is one. */

@@ -9,6 +9,8 @@ import { INITIAL, reduce, type Slot, type State, shownSession } from "./reducer"
 import { keepShown, randomName, readShown } from "./token";
 
 const LIST_MS = 5_000;
+/** Names the words of `messages.leave.consent`: change both together. */
+const CONSENT_VERSION = "tryonai-page-1";
 
 export interface TryOn {
   state: State;
@@ -271,6 +273,7 @@ export function formOf({ person, garment, options }: State): NewSession {
   if (options.retentionS !== null) form.retention_seconds = String(options.retentionS);
   if (options.deleteInputs) form.delete_inputs = "on_completion";
   if (options.allowEgress) form.allow_egress = "true";
+  if (options.consent) form.consent_version = CONSENT_VERSION;
   return form;
 }
 

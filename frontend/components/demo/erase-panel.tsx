@@ -1,7 +1,7 @@
 import { Check, Trash2 } from "lucide-react";
 import { Button } from "@/components/ui/button";
 import type { Session } from "@/lib/api-client";
-import { clock, instant } from "@/lib/format";
+import { clock, timeOfDay } from "@/lib/format";
 import { messages } from "@/lib/messages";
 import { useNow } from "@/lib/use-now";
 
@@ -33,7 +33,8 @@ export function ErasePanel({ sessions, now, onErase }: ErasePanelProps) {
           <div>
             <p className="font-medium">{words.until}</p>
             <p className="text-sm text-mute">
-              {words.stored(sessions.length, pictures(sessions))}, {instant(last.expires_at)}
+              {words.stored(sessions.length, pictures(sessions))}, until{" "}
+              {timeOfDay(last.expires_at)}
             </p>
           </div>
         </div>
@@ -93,7 +94,7 @@ function Ring({ left, whole }: { left: number; whole: number }) {
         y="58"
         textAnchor="middle"
         fill="var(--ink)"
-        className="heading text-[19px] font-semibold tabular-nums"
+        className={`heading font-semibold tabular-nums ${left < 3_600_000 ? "text-[23px]" : "text-[17px]"}`}
       >
         {clock(left)}
       </text>

@@ -2,10 +2,11 @@ import { RefreshCw, Trash2, Upload } from "lucide-react";
 import { useState } from "react";
 import { Button } from "@/components/ui/button";
 import { Step } from "@/components/ui/step";
-import type { Garment } from "@/lib/api-client";
+import type { Garment, Person } from "@/lib/api-client";
 import { messages } from "@/lib/messages";
 import type { Picture, Rejection } from "@/lib/picture";
 import type { GarmentChoice } from "@/lib/reducer";
+import { suits } from "@/lib/suits";
 import { FileButton } from "./file-button";
 import { RejectionNote } from "./rejection-note";
 import { Samples } from "./samples";
@@ -17,6 +18,8 @@ interface GarmentColumnProps {
   preparing: boolean;
   rejection: Rejection | null;
   garments: Garment[];
+  /** The sample person that is chosen, if one is. */
+  person: Person | null;
   failed: boolean;
   address: (path: string) => string;
   onFile: (file: File) => void;
@@ -45,12 +48,22 @@ export function GarmentColumn(props: GarmentColumnProps) {
         group="garment"
         items={garments
           .filter((one) => category === null || one.category === category)
-          .map((one) => ({ ...one, description: one.name, src: props.address(one.image_url) }))}
+          .map((one) => ({
+            ...one,
+            description: one.name,
+            src: props.address(one.image_url),
+            disabled: !suits(props.person, one),
+          }))}
         chosen={choice?.kind === "sample" ? choice.id : null}
         onChoose={props.onChoose}
         className="grid grid-cols-3 gap-2.5"
-        picture="aspect-[.92] bg-white object-cover"
+        picture="aspect-[3/4] bg-white object-cover"
       />
+      {props.person && garments.some((one) => !suits(props.person, one)) && (
+        <p className="mt-2.5 text-[13px] text-pretty text-mute">
+          {words.topsOnly(props.person.name)}
+        </p>
+      )}
       {props.failed && (
         <p className="flex items-center justify-between gap-3 text-[13px] text-mute">
           {words.noSamples}

@@ -1,5 +1,6 @@
 import { ChevronDown } from "lucide-react";
 import { useId } from "react";
+import { Checkbox } from "@/components/ui/checkbox";
 import type { Engine } from "@/lib/api-client";
 import { messages } from "@/lib/messages";
 import type { Category, Mode, Options } from "@/lib/reducer";
@@ -15,7 +16,7 @@ interface OptionsPanelProps {
 /** Folded away: nobody needs it for a first picture. */
 export function OptionsPanel({ options, engine, onChange }: OptionsPanelProps) {
   return (
-    <details className="group border-t border-line" open={engine?.egress || undefined}>
+    <details className="group border-t border-line">
       <summary className="flex min-h-12 list-none items-center gap-2 px-5 text-sm font-medium text-mute hover:text-ink lg:px-6.5 [&::-webkit-details-marker]:hidden">
         <ChevronDown aria-hidden className="size-4 transition-transform group-open:rotate-180" />
         {words.title}
@@ -42,18 +43,12 @@ export function OptionsPanel({ options, engine, onChange }: OptionsPanelProps) {
           ]}
           onChange={(value) => onChange({ retentionS: value === "" ? null : Number(value) })}
         />
-        <Check
+        <Checkbox
           label={words.deleteInputs}
           checked={options.deleteInputs}
           onChange={(deleteInputs) => onChange({ deleteInputs })}
+          className="sm:col-span-3"
         />
-        {engine?.egress && (
-          <Check
-            label={words.egress(engine.name)}
-            checked={options.allowEgress}
-            onChange={(allowEgress) => onChange({ allowEgress })}
-          />
-        )}
       </div>
     </details>
   );
@@ -88,19 +83,5 @@ function Choice(props: {
         ))}
       </select>
     </div>
-  );
-}
-
-function Check(props: { label: string; checked: boolean; onChange: (checked: boolean) => void }) {
-  return (
-    <label className="flex min-h-11 items-center gap-3 text-[15px] sm:col-span-3">
-      <input
-        type="checkbox"
-        checked={props.checked}
-        onChange={(event) => props.onChange(event.target.checked)}
-        className="size-5 shrink-0 accent-accent"
-      />
-      {props.label}
-    </label>
   );
 }

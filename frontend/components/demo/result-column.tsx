@@ -181,10 +181,11 @@ function progressOf(run: Extract<Run, { phase: "uploading" | "working" }>) {
       ? { big: null, fraction: null, text: messages.run.waiting }
       : { big: messages.run.queueBig(place), fraction: null, text: messages.run.inQueue };
   }
-  const known = session.progress !== null;
+  // Until the engine says where it is, 0 % would only look stuck.
+  const fraction = session.progress || null;
   return {
-    big: known ? percent(session.progress ?? 0) : null,
-    fraction: session.progress,
+    big: fraction === null ? null : percent(fraction),
+    fraction,
     text: stage(session.stage).text,
   };
 }

@@ -6,6 +6,8 @@ export interface Sample {
   /** What the picture shows. */
   description: string;
   src: string;
+  /** Not with what else is chosen. */
+  disabled?: boolean;
 }
 
 interface SamplesProps {
@@ -28,7 +30,7 @@ export function Samples(props: SamplesProps) {
           <label
             key={item.id}
             title={item.name}
-            className="relative block overflow-hidden rounded-xl ring-line-strong transition-shadow hover:ring-2 has-checked:ring-[3px] has-checked:ring-accent has-checked:ring-offset-2 has-checked:ring-offset-card has-[:focus-visible]:outline-3 has-[:focus-visible]:outline-offset-[5px] has-[:focus-visible]:outline-accent"
+            className="relative block overflow-hidden rounded-xl ring-line-strong transition-shadow hover:ring-2 has-disabled:opacity-40 has-disabled:grayscale has-checked:ring-[3px] has-checked:ring-accent has-checked:ring-offset-2 has-checked:ring-offset-card has-[:focus-visible]:outline-3 has-[:focus-visible]:outline-offset-[5px] has-[:focus-visible]:outline-accent"
           >
             <input
               type="radio"
@@ -36,8 +38,9 @@ export function Samples(props: SamplesProps) {
               value={item.id}
               aria-label={item.name}
               checked={props.chosen === item.id}
+              disabled={item.disabled}
               onChange={() => props.onChoose(item.id)}
-              className="peer absolute inset-0 size-full cursor-pointer opacity-0"
+              className="peer absolute inset-0 size-full cursor-pointer opacity-0 disabled:cursor-not-allowed"
             />
             <img
               src={item.src}

@@ -80,7 +80,7 @@ function Row(props: SessionListProps & { session: Session; time: number }) {
           disabled={session.id === props.shownId}
           onClick={() => props.onOpen(session)}
         >
-          {VERBS[session.status]}
+          {session.id === props.shownId ? words.shown : VERBS[session.status]}
         </Button>
         <IconButton label={`${words.remove}: ${name}`} onClick={() => props.onErase(session)}>
           <Trash2 aria-hidden className="size-4" />

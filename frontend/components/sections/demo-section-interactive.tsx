@@ -6,6 +6,7 @@ import { DropOverlay } from "@/components/demo/drop-overlay";
 import { EraseDialog } from "@/components/demo/erase-dialog";
 import { ErasePanel } from "@/components/demo/erase-panel";
 import { GarmentColumn } from "@/components/demo/garment-column";
+import { LeaveBar } from "@/components/demo/leave-bar";
 import { OptionsPanel } from "@/components/demo/options-panel";
 import { PersonColumn } from "@/components/demo/person-column";
 import { ProofPanel } from "@/components/demo/proof-panel";
@@ -17,6 +18,7 @@ import { Note } from "@/components/ui/note";
 import { createClient, type Session } from "@/lib/api-client";
 import { messages } from "@/lib/messages";
 import { hindrance, type Slot, shownSession } from "@/lib/reducer";
+import { suits } from "@/lib/suits";
 import { userToken } from "@/lib/token";
 import { useCatalogue } from "@/lib/use-catalogue";
 import { usePasteButton } from "@/lib/use-paste-button";
@@ -39,7 +41,15 @@ export function DemoSectionInteractive({ apiBase = "" }: DemoSectionProps) {
   const { state } = tryOn;
   const [erasing, setErasing] = useState<"all" | Session | null>(null);
   const shown = shownSession(state.run);
-  const hindered = hindrance(state, catalogue.engine?.egress ?? false);
+  const person = find(catalogue.people, (state.preparing.person ?? state.person)?.sampleId);
+  const garment = find(
+    catalogue.garments,
+    state.garment?.kind === "sample" ? state.garment.id : null,
+  );
+  const hindered = hindrance(state, {
+    suits: suits(person, garment),
+    egress: catalogue.engine?.egress ?? false,
+  });
   const openSlot: Slot = state.person !== null && state.garment === null ? "garment" : "person";
   const paste = usePasteButton((file) => tryOn.pickFile("person", file));
   const failed = catalogue.status === "failed";
@@ -88,6 +98,7 @@ export function DemoSectionInteractive({ apiBase = "" }: DemoSectionProps) {
               preparing={state.preparing.garment !== null}
               rejection={state.rejected.garment}
               garments={catalogue.garments}
+              person={person}
               failed={failed}
               address={client.address}
               onFile={(file) => tryOn.pickFile("garment", file)}
@@ -106,6 +117,7 @@ export function DemoSectionInteractive({ apiBase = "" }: DemoSectionProps) {
             />
           </div>
           <OptionsPanel options={state.options} engine={catalogue.engine} onChange={tryOn.change} />
+          <LeaveBar options={state.options} engine={catalogue.engine} onChange={tryOn.change} />
           <RunBar
             run={state.run}
             hindrance={hindered}
@@ -149,4 +161,11 @@ export function DemoSectionInteractive({ apiBase = "" }: DemoSectionProps) {
       )}
     </section>
   );
+}
+
+function find<Item extends { id: string }>(
+  items: Item[],
+  id: string | null | undefined,
+): Item | null {
+  return items.find((one) => one.id === id) ?? null;
 }

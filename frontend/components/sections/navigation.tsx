@@ -20,7 +20,7 @@ export function Navigation({ client }: { client: Client }) {
     <header className="sticky top-0 z-20 border-b border-line bg-paper/90 backdrop-blur-md">
       <a
         href="#preview"
-        className="absolute -top-20 left-4 z-30 rounded-[10px] bg-ink px-4 py-2.5 text-paper focus:top-3"
+        className="sr-only rounded-[10px] bg-ink px-4 py-2.5 text-paper focus:not-sr-only focus:absolute focus:top-3 focus:left-4 focus:z-30"
       >
         {messages.skip}
       </a>
