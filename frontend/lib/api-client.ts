@@ -184,7 +184,10 @@ function upload(
   for (const [name, value] of Object.entries(form)) data.append(name, value);
   return new Promise((resolve, reject) => {
     const request = new XMLHttpRequest();
-    const abort = () => request.abort();
+    const abort = () => {
+      request.abort();
+      reject(options.signal.reason);
+    };
     request.open("POST", url);
     request.setRequestHeader("Idempotency-Key", options.key);
     request.upload.onprogress = (event) => {
@@ -196,11 +199,10 @@ function upload(
       else reject(refusal(request.status, answer, request.getResponseHeader("Retry-After")));
     };
     request.onerror = () => reject(new NoAnswer("no answer to the upload"));
-    request.onabort = () => reject(options.signal.reason);
     request.onloadend = () => options.signal.removeEventListener("abort", abort);
     options.signal.addEventListener("abort", abort);
-    if (options.signal.aborted) return reject(options.signal.reason);
-    request.send(data);
+    if (options.signal.aborted) abort();
+    else request.send(data);
   });
 }
 

@@ -77,9 +77,9 @@ export function useTryOn(client: Client, limits: PictureLimits): TryOn {
       }
       const kept = photos.current.get(session.id);
       const path = session.input_image_url;
-      if (!kept && !path) return dispatch({ type: "cleared", slot: "person" });
-      const about = { name: messages.person.title, sampleId: personId };
-      await load("person", async () => kept ?? client.picture(path), about);
+      const get = kept ? async () => kept : path && (() => client.picture(path));
+      if (!get) return dispatch({ type: "cleared", slot: "person" });
+      await load("person", get, { name: messages.person.title, sampleId: personId });
     },
     [client, load],
   );
