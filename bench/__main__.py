@@ -19,7 +19,20 @@ import psutil
 
 from app import __version__, logs
 from app.config import ROOT
-from bench import engine, idle, kill, poll, post, rows, server, start, turnaround, uploads, waits
+from bench import (
+    engine,
+    idle,
+    kill,
+    poll,
+    post,
+    races,
+    rows,
+    server,
+    start,
+    turnaround,
+    uploads,
+    waits,
+)
 from bench.table import Figure, save, show
 
 PARTS: dict[str, Callable[..., list[Figure]]] = {
@@ -31,6 +44,7 @@ PARTS: dict[str, Callable[..., list[Figure]]] = {
     "uploads": uploads.measure,
     "start": start.measure,
     "waits": waits.measure,
+    "races": races.measure,
     "kill": kill.measure,
     "engine": engine.measure,
 }

@@ -61,6 +61,11 @@ class Client:
     def get(self, path: str) -> tuple[int, bytes]:
         return self._ask("GET", path, None, {"X-User-Token": TOKEN})
 
+    def delete(self, path: str) -> None:
+        status, body = self._ask("DELETE", path, None, {"X-User-Token": TOKEN})
+        if status != 204:
+            raise RuntimeError(f"an erasure was answered with {status}: {body[:300]!r}")
+
     def session(self, session_id: str) -> dict[str, Any]:
         status, body = self.get(f"{SESSIONS}/{session_id}")
         if status != 200:

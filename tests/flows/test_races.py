@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import random
+import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
@@ -203,6 +205,33 @@ def test_a_commit_whose_answer_was_lost_keeps_the_picture(
     assert shopper.see(session_id)["attempts"] == 1
     assert f"outputs/{session_id}/1.jpg" in files_in(uploads)
     assert shopper.get(f"{session_id}/output").status_code == 200
+
+
+@pytest.mark.slow  # 40 rounds; the bench has 500
+def test_whatever_it_is_at_what_is_erased_does_not_return(
+    make_client: MakeClient, db: Db, uploads: Path, sql: Sql
+) -> None:
+    client = make_client(worker_concurrency=2, mock_seconds=0.01, purge_interval_minutes=60)
+    shopper = Shopper(client)
+    storage = LocalStorage(uploads)
+    rng = random.Random(5)
+    met: set[str] = set()
+
+    for number in range(40):
+        session_id = shopper.submit()
+        threading.Event().wait(rng.uniform(0, 0.06))  # somewhere in its job
+        met.add(shopper.see(session_id)["status"])
+        if number % 2:
+            shopper.delete(session_id)
+        else:
+            sql(EXPIRE_ALL)
+            wait_for(lambda: cleanup.purge(db, storage).ran)
+        assert shopper.get(session_id).status_code == 404
+
+    client.app.state.runtime.worker.stop(grace_s=10)  # type: ignore[attr-defined]
+    assert "processing" in met, "or nothing was raced with"
+    assert sql("SELECT count(*) FROM tryon_sessions") == [(0,)]
+    assert files_in(uploads) == []
 
 
 @pytest.mark.parametrize("change", [crud.expire, crud.remove])
