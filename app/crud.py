@@ -460,11 +460,18 @@ def notify(tx: Session, news: News, session_id: UUID) -> None:
     tx.connection().execute(_NOTIFY, {"payload": _payload(news, session_id)})
 
 
+def notify_all(tx: Session, news: News, session_ids: Sequence[UUID]) -> None:
+    """The same of many, in one statement."""
+    payloads = [_payload(news, session_id) for session_id in session_ids]
+    tx.connection().execute(_NOTIFY_ALL, {"payloads": payloads})
+
+
 def _payload(news: News, session_id: UUID) -> str:
     return f"{news}:{session_id}"
 
 
 _NOTIFY = select(_TOLD)
+_NOTIFY_ALL = select(func.pg_notify(CHANNEL, func.unnest(bindparam("payloads", type_=ARRAY(Text)))))
 
 
 # --- reading --------------------------------------------------------------------------------

@@ -10,7 +10,6 @@ import errno
 import os
 import re
 import secrets
-import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -60,7 +59,13 @@ class Storage(Protocol):
         """A reader, which the caller closes, and the size. Raises PictureMissing."""
 
     def delete_prefix(self, prefix: str) -> int:
-        """Delete every object below `prefix/`; how many there were. Nothing there is no error."""
+        """Delete every object below `prefix/`; how many there were. Nothing there is no error.
+
+        It is gone for everybody at once, and after a crash, too, when `settle` has returned.
+        """
+
+    def settle(self, *prefixes: str) -> None:
+        """Make durable what was deleted right below these: once for as many as one likes."""
 
     def delete(self, key: str) -> None: ...
 
@@ -117,20 +122,16 @@ class LocalStorage:
             # Not mounted, perhaps: what lies there would be taken for erased.
             raise StorageUnavailable("The pictures could not be deleted: their folder is away.")
         with _translated("deleted"):
-            count = sum(1 for _ in self._files(folder))
-            while folder.exists():
-                try:
-                    shutil.rmtree(folder)
-                except FileNotFoundError:
-                    continue  # somebody else deletes the same
-                except OSError as exc:
-                    if exc.errno != errno.ENOTEMPTY:  # a file was written meanwhile: once more
-                        raise
-                else:
-                    _sync_folder(folder.parent)
+            count = _delete_folder(str(folder))
         if count:
-            log.info("storage.deleted", objects=count)
+            log.debug("storage.deleted", objects=count)
         return count
+
+    def settle(self, *prefixes: str) -> None:
+        with _translated("deleted"):
+            for prefix in prefixes:
+                with suppress(FileNotFoundError):
+                    _sync_folder(self._path(prefix))
 
     def delete(self, key: str) -> None:
         path = self._path(key)
@@ -249,6 +250,33 @@ def _make_folder(folder: str) -> bool:
     except FileNotFoundError:
         os.makedirs(folder, 0o700, exist_ok=True)  # noqa: PTH103
     return True
+
+
+def _delete_folder(folder: str) -> int:
+    """Delete a folder with all that is in it; how many files there were.
+
+    As shutil.rmtree, at half the CPU: a purge does this 2,000 times a second.
+    """
+    count = 0
+    while True:
+        try:
+            with os.scandir(folder) as found:
+                entries = list(found)
+            for entry in entries:
+                if entry.is_dir(follow_symlinks=False):
+                    count += _delete_folder(entry.path)
+                    continue
+                with suppress(FileNotFoundError):  # somebody else deletes the same
+                    os.unlink(entry.path)  # noqa: PTH108
+                    count += 1
+            os.rmdir(folder)  # noqa: PTH106
+        except FileNotFoundError:
+            return count
+        except OSError as exc:
+            if exc.errno != errno.ENOTEMPTY:  # a file was written meanwhile: once more
+                raise
+        else:
+            return count
 
 
 def _sync_folder(folder: str | Path) -> None:

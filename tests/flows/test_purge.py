@@ -13,7 +13,7 @@ import pytest
 
 from app.database import Db, advisory_lock
 from app.errors import StorageUnavailable
-from app.services import cleanup
+from app.services import cleanup, erasure
 from app.services.cleanup import PurgeReport, SweepReport
 from app.services.storage import LocalStorage, Storage
 from tests.flows.conftest import (
@@ -27,9 +27,17 @@ from tests.flows.conftest import (
     wait_for,
 )
 
+
+@pytest.fixture
+def one_hand(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Files are deleted one after the other, so that there is a first one."""
+    monkeypatch.setattr(erasure, "HANDS", 1)
+
+
 AGE_ALL = "UPDATE tryon_sessions SET updated_at = now() - interval '2 hours'"
 
 
+@pytest.mark.usefixtures("one_hand")
 def test_of_two_purges_at_once_one_does_the_work(
     shopper: Shopper, db: Db, uploads: Path, sql: Sql, run: Run
 ) -> None:
@@ -213,6 +221,7 @@ def test_a_folder_that_a_crash_left_empty_goes_with_the_sweep(
     assert [one.name for one in (uploads / "inputs").iterdir()] == [kept]
 
 
+@pytest.mark.usefixtures("one_hand")
 def test_a_purge_that_is_stopped_ends_after_the_session_at_hand(
     shopper: Shopper, db: Db, uploads: Path, sql: Sql
 ) -> None:
@@ -245,6 +254,7 @@ def test_a_sweep_that_is_stopped_ends_after_the_file_at_hand(
     assert len(files_in(uploads)) == 2
 
 
+@pytest.mark.usefixtures("one_hand")
 def test_a_process_that_ends_does_not_wait_for_its_purge(
     shopper: Shopper, db: Db, uploads: Path, sql: Sql, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -321,4 +331,20 @@ def test_a_purge_that_was_killed_half_way_is_finished_by_the_next(
     assert shopper.get(session_id).status_code == 410
     assert run("purge").wait() == 0
     assert shopper.get(session_id).status_code == 404
+    assert files_in(uploads) == []
+
+
+def test_sessions_are_erased_several_at_a_time(
+    shopper: Shopper, db: Db, uploads: Path, sql: Sql
+) -> None:
+    for _ in range(4):
+        shopper.submit()
+    sql(EXPIRE_ALL)
+    storage = Hooked(uploads)
+    together = threading.Barrier(2, timeout=10)
+    storage.before_delete = lambda prefix: prefix.startswith("inputs") and together.wait()
+
+    # Alone, the first would wait for a second one in vain.
+    assert cleanup.purge(db, storage) == PurgeReport(sessions=4)
+
     assert files_in(uploads) == []
