@@ -254,5 +254,6 @@ function parse(text: string): unknown {
 
 function readClock(date: string | null): number | null {
   const server = date === null ? Number.NaN : Date.parse(date);
-  return Number.isNaN(server) ? null : server - Date.now();
+  // The header has whole seconds, cut off: on average half a second is missing.
+  return Number.isNaN(server) ? null : server + 500 - Date.now();
 }

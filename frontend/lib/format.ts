@@ -33,7 +33,13 @@ export function bytes(count: number): string {
 }
 
 const INSTANT = new Intl.DateTimeFormat("en-GB", { dateStyle: "medium", timeStyle: "medium" });
+const DAY = new Intl.DateTimeFormat("en-GB", {
+  weekday: "short",
+  hour: "2-digit",
+  minute: "2-digit",
+});
 const TIME = new Intl.DateTimeFormat("en-GB", { timeStyle: "short" });
 
 export const instant = (at: string | number): string => INSTANT.format(new Date(at));
+export const dayAndTime = (at: string | number): string => DAY.format(new Date(at));
 export const timeOfDay = (at: string | number): string => TIME.format(new Date(at));

@@ -5,6 +5,10 @@ import type { Category, Hindrance, Mode } from "./reducer";
 
 const plural = (count: number, one: string, many: string) => `${count} ${count === 1 ? one : many}`;
 
+const SUFFIXES = { one: "st", two: "nd", few: "rd", other: "th", zero: "th", many: "th" };
+const RULES = new Intl.PluralRules("en", { type: "ordinal" });
+const ordinal = (place: number) => `${place}${SUFFIXES[RULES.select(place)]}`;
+
 export const STEPS = ["Uploaded", "Photo", "Garment", "Fitting", "Finish"] as const;
 
 /** What the engines call their stages: which of the steps it is, and what to say meanwhile. */
@@ -135,7 +139,7 @@ export const messages = {
     uploading: "Uploading",
     checking: "The server is checking the pictures",
     queue: (place: number) => (place === 1 ? "Next in the queue" : `Number ${place} in the queue`),
-    queueBig: (place: number) => (place === 1 ? "Next" : `${place}.`),
+    queueBig: (place: number) => (place === 1 ? "Next" : ordinal(place)),
     inQueue: "in the queue",
     waiting: "Waiting for a free place",
     closable: "You may close this page; it goes on.",
@@ -234,9 +238,9 @@ export const messages = {
   limited: {
     title: "That was many tries in a short time.",
     busy: "The server has no room right now.",
-    goOn: "You can go on in",
+    goOn: (clock: string) => `You can go on in ${clock}.`,
     button: (clock: string) => `Try again in ${clock}`,
-    kept: "The button wakes by itself.",
+    kept: "The button below wakes by itself; your pictures are kept.",
   },
   offline: {
     title: "You are offline.",
@@ -246,7 +250,7 @@ export const messages = {
   expired: {
     title: "This look has expired",
     text: "Its pictures are not on the server any more.",
-    again: "Start again with the same garment",
+    receipt: "Its deletion receipt",
   },
   deleted: {
     title: "Deleted",
@@ -288,9 +292,8 @@ export const messages = {
     title: "Your photos",
     nothing: "Nothing of yours is on the server.",
     until: "until everything is erased",
-    untilOne: (when: string) => `the next session goes ${when}`,
-    stored: (sessions: number, pictures: number) =>
-      `${plural(sessions, "session", "sessions")}, ${plural(pictures, "picture", "pictures")} on the server`,
+    stored: (sessions: number, pictures: number, until: string) =>
+      `${plural(sessions, "session", "sessions")} with ${plural(pictures, "picture", "pictures")} on the server, the last one until ${until}`,
     facts: [
       "Place, time and camera data are removed before anything is stored",
       "Only this browser can open them; a picture's address works for minutes",

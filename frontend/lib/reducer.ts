@@ -44,7 +44,7 @@ export type Run =
   | { phase: "refused"; problem: Refusal }
   /** The server said not now. untilMs: by this browser's clock. */
   | { phase: "limited"; problem: Refusal; untilMs: number }
-  | { phase: "expired" }
+  | { phase: "expired"; id: string }
   | { phase: "deleted" };
 
 /** What was erased by hand, and what the server signed about it. */
@@ -110,7 +110,7 @@ export type Action =
   | { type: "poll stalled"; id: string }
   | { type: "gone"; id: string }
   /** What a reload wanted to show again is not there any more. */
-  | { type: "not restored" }
+  | { type: "not restored"; id: string }
   | { type: "cancelled" }
   | { type: "opened"; session: Session }
   | { type: "history read"; sessions: Session[] }
@@ -205,7 +205,9 @@ export function reduce(state: State, action: Action): State {
     case "gone":
       return reduceGone(state, action.id);
     case "not restored":
-      return state.run.phase === "idle" ? { ...state, run: { phase: "expired" } } : state;
+      return state.run.phase === "idle"
+        ? { ...state, run: { phase: "expired", id: action.id } }
+        : state;
     case "cancelled":
       return state.run.phase === "uploading" || state.run.phase === "working"
         ? { ...state, run: { phase: "idle" } }
@@ -304,7 +306,7 @@ function reducePoll(state: State, session: Session): State {
 
 function reduceGone(state: State, id: string): State {
   const history = state.history.filter((one) => one.id !== id);
-  const run: Run = shownSession(state.run)?.id === id ? { phase: "expired" } : state.run;
+  const run: Run = shownSession(state.run)?.id === id ? { phase: "expired", id } : state.run;
   return { ...state, history, run };
 }
 

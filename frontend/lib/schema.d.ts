@@ -1007,6 +1007,8 @@ export interface operations {
             query?: never;
             header?: {
                 "if-none-match"?: string;
+                /** @description `wait=N`: answer when the session changes, or after N seconds; 30 are applied for more. With `If-None-Match`, when it is not what the client has. */
+                prefer?: string[];
             };
             path: {
                 session_id: string;
@@ -1018,6 +1020,8 @@ export interface operations {
             /** @description Successful Response */
             200: {
                 headers: {
+                    /** @description `wait=N`, where the request had one: for how long it was ready to wait. */
+                    "Preference-Applied"?: string;
                     /** @description Names this request in the log; yours where you sent a sane one. */
                     "X-Request-ID"?: string;
                     /** @description What is left of the limit, where there is one. */
@@ -1031,6 +1035,8 @@ export interface operations {
             /** @description Not changed since the `ETag` of `If-None-Match`. */
             304: {
                 headers: {
+                    /** @description `wait=N`, where the request had one: for how long it was ready to wait. */
+                    "Preference-Applied"?: string;
                     /** @description Names this request in the log; yours where you sent a sane one. */
                     "X-Request-ID"?: string;
                     /** @description What is left of the limit, where there is one. */

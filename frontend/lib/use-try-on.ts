@@ -113,7 +113,7 @@ export function useTryOn(client: Client, limits: PictureLimits): TryOn {
       } catch (reason) {
         if (!(reason instanceof ApiError && [404, 410].includes(reason.status))) return;
         keepShown(null);
-        dispatch({ type: "not restored" });
+        dispatch({ type: "not restored", id });
       }
     }
   }, [client, readHistory, refill]);

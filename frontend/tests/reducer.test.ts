@@ -239,8 +239,8 @@ describe("a session", () => {
   });
 
   test("that a reload does not find is expired, unless something else is shown by now", () => {
-    expect(play(INITIAL, { type: "not restored" }).run.phase).toBe("expired");
-    expect(play(uploading, { type: "not restored" })).toBe(uploading);
+    expect(play(INITIAL, { type: "not restored", id: "one" }).run.phase).toBe("expired");
+    expect(play(uploading, { type: "not restored", id: "one" })).toBe(uploading);
   });
 
   test("that is worked on can be cancelled, with the pictures kept", () => {

@@ -1,7 +1,7 @@
 import { Check, Trash2 } from "lucide-react";
 import { Button } from "@/components/ui/button";
 import type { Session } from "@/lib/api-client";
-import { clock, timeOfDay } from "@/lib/format";
+import { clock, dayAndTime } from "@/lib/format";
 import { messages } from "@/lib/messages";
 import { useNow } from "@/lib/use-now";
 
@@ -29,12 +29,14 @@ export function ErasePanel({ sessions, now, onErase }: ErasePanelProps) {
         <p className="my-4.5 text-[15px] text-mute">{words.nothing}</p>
       ) : (
         <div className="my-4.5 flex items-center gap-5">
-          <Ring left={Date.parse(last.expires_at) - time} whole={lifetime(last)} />
+          <Ring
+            left={Math.min(Date.parse(last.expires_at) - time, lifetime(last))}
+            whole={lifetime(last)}
+          />
           <div>
             <p className="font-medium">{words.until}</p>
             <p className="text-sm text-mute">
-              {words.stored(sessions.length, pictures(sessions))}, until{" "}
-              {timeOfDay(last.expires_at)}
+              {words.stored(sessions.length, pictures(sessions), dayAndTime(last.expires_at))}
             </p>
           </div>
         </div>

@@ -57,7 +57,7 @@ export function GarmentColumn(props: GarmentColumnProps) {
         chosen={choice?.kind === "sample" ? choice.id : null}
         onChoose={props.onChoose}
         className="grid grid-cols-3 gap-2.5"
-        picture="aspect-[3/4] bg-white object-cover"
+        picture="aspect-[3/4] object-cover"
       />
       {props.person && garments.some((one) => !suits(props.person, one)) && (
         <p className="mt-2.5 text-[13px] text-pretty text-mute">

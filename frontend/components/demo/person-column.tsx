@@ -92,7 +92,7 @@ function EmptyPhoto(props: { preparing: boolean; onFile: (file: File) => void })
     <FileButton
       onFile={props.onFile}
       label={words.upload}
-      className="grid aspect-[3/4] place-items-center rounded-[18px] border-[1.5px] border-dashed border-line-strong p-6 text-center transition-colors hover:border-accent"
+      className="grid aspect-[4/3] place-items-center rounded-[18px] border-[1.5px] border-dashed border-line-strong p-6 text-center transition-colors hover:border-accent lg:aspect-[3/4]"
     >
       <span>
         <span
@@ -102,7 +102,10 @@ function EmptyPhoto(props: { preparing: boolean; onFile: (file: File) => void })
           <ImagePlus className="size-6" />
         </span>
         <span className="block font-medium">{props.preparing ? words.preparing : words.empty}</span>
-        <span className="mt-1 block text-[13px] text-mute text-balance">{words.emptyHint}</span>
+        <span className="mt-1 block text-[13px] text-mute text-balance">
+          <span className="pointer-coarse:hidden">{words.emptyHint}</span>
+          <span className="pointer-fine:hidden">{words.emptyHintTouch}</span>
+        </span>
       </span>
     </FileButton>
   );

@@ -9,15 +9,16 @@ import {
   ShieldCheck,
   Sparkles,
 } from "lucide-react";
-import { type ReactNode, useEffect, useState } from "react";
+import { type CSSProperties, type ReactNode, useEffect, useRef, useState } from "react";
 import { Button, buttonClass, IconButton } from "@/components/ui/button";
 import { Note } from "@/components/ui/note";
 import { Step } from "@/components/ui/step";
 import type { Client, Session } from "@/lib/api-client";
-import { duration } from "@/lib/format";
+import { clock, duration } from "@/lib/format";
 import { messages, stage } from "@/lib/messages";
 import type { Picture } from "@/lib/picture";
 import type { Run, Slot } from "@/lib/reducer";
+import { useNow } from "@/lib/use-now";
 import { useSessionPicture } from "@/lib/use-picture";
 import { Compare } from "./compare";
 
@@ -37,10 +38,19 @@ interface ResultColumnProps {
 export function ResultColumn(props: ResultColumnProps) {
   const { run } = props;
   const session = run.phase === "completed" ? run.session : null;
+  const column = useRef<HTMLElement>(null);
+
+  // On a phone the columns lie below each other: what was asked for comes into sight by itself.
+  const begun = run.phase === "uploading";
+  useEffect(() => {
+    if (begun) bringIntoSight(column.current);
+  }, [begun]);
+
   return (
     <section
+      ref={column}
       aria-label={words.title}
-      className="flex flex-col border-line p-5 max-lg:border-t lg:border-l lg:p-6.5"
+      className="flex scroll-mt-17 flex-col border-line p-5 max-lg:border-t lg:border-l lg:p-6.5"
     >
       <Step
         number={3}
@@ -51,6 +61,13 @@ export function ResultColumn(props: ResultColumnProps) {
       <Body {...props} />
     </section>
   );
+}
+
+function bringIntoSight(element: HTMLElement | null) {
+  if (element === null) return;
+  const { top, bottom } = element.getBoundingClientRect();
+  const middle = (top + bottom) / 2;
+  if (middle < 0 || middle > window.innerHeight) element.scrollIntoView({ block: "start" });
 }
 
 function Body(props: ResultColumnProps) {
@@ -79,7 +96,14 @@ function Body(props: ResultColumnProps) {
     case "expired":
       return (
         <Frame>
-          <Card icon={<Clock />} title={messages.expired.title} text={messages.expired.text} />
+          <Card icon={<Clock />} title={messages.expired.title} text={messages.expired.text}>
+            <a
+              href={props.client.address(`/api/tryon/receipts/${run.id}`)}
+              className="mt-3 inline-block text-sm underline underline-offset-2"
+            >
+              {messages.expired.receipt}
+            </a>
+          </Card>
         </Frame>
       );
     case "deleted":
@@ -92,8 +116,13 @@ function Body(props: ResultColumnProps) {
           />
         </Frame>
       );
-    case "idle":
     case "limited":
+      return (
+        <Frame>
+          <Limited run={run} />
+        </Frame>
+      );
+    case "idle":
       return (
         <Frame dashed>
           <Card icon={<ImageIcon />} title={words.empty} text={words.emptyHint} flat />
@@ -108,7 +137,7 @@ function Body(props: ResultColumnProps) {
 function Frame({ children, dashed = false }: { children: ReactNode; dashed?: boolean }) {
   return (
     <div
-      className={`grid aspect-[3/4] flex-auto place-items-center gap-3 rounded-[18px] p-5 lg:aspect-auto lg:min-h-[420px] ${
+      className={`grid min-h-64 flex-auto place-items-center gap-3 rounded-[18px] p-5 lg:min-h-[420px] ${
         dashed ? "border-[1.5px] border-dashed border-line-strong" : "bg-sunk"
       }`}
     >
@@ -117,7 +146,30 @@ function Frame({ children, dashed = false }: { children: ReactNode; dashed?: boo
   );
 }
 
-function Card(props: { icon: ReactNode; title: string; text: string; flat?: boolean }) {
+function Limited({ run }: { run: Extract<Run, { phase: "limited" }> }) {
+  const now = useNow(Date.now, true);
+  const words = messages.limited;
+  const title = run.problem.code === "rate_limited" ? words.title : words.busy;
+  return (
+    <Note tone="warn" icon={Clock} title={title} alert>
+      {/* Read out once, as it begins; not each second. */}
+      <p aria-live="off" className="tabular-nums">
+        {words.goOn(clock(run.untilMs - now))}
+      </p>
+      <p>{words.kept}</p>
+    </Note>
+  );
+}
+
+interface CardProps {
+  icon: ReactNode;
+  title: string;
+  text: string;
+  flat?: boolean;
+  children?: ReactNode;
+}
+
+function Card(props: CardProps) {
   return (
     <div
       className={`mx-auto rounded-[18px] px-6 py-5 text-center ${props.flat ? "" : "bg-card shadow-lift"}`}
@@ -130,6 +182,7 @@ function Card(props: { icon: ReactNode; title: string; text: string; flat?: bool
       </span>
       <p className="font-medium">{props.title}</p>
       <p className="mt-1 text-[13px] text-mute text-balance">{props.text}</p>
+      {props.children}
     </div>
   );
 }
@@ -243,6 +296,7 @@ function Finished(props: ResultColumnProps & { session: Session }) {
   const { client, session } = props;
   const [after, reload] = useSessionPicture(client, session.output_image_url);
   const [before] = useSessionPicture(client, session.input_image_url, props.before);
+  const shape = useShape(after.status === "ready" ? after.url : null);
   const settled = before.status === "ready" || before.status === "failed";
 
   if (after.status === "failed") {
@@ -255,17 +309,21 @@ function Finished(props: ResultColumnProps & { session: Session }) {
       </Frame>
     );
   }
-  if (after.status !== "ready" || !(settled || session.input_image_url === null)) {
+  if (
+    after.status !== "ready" ||
+    shape === null ||
+    !(settled || session.input_image_url === null)
+  ) {
     return (
       <Frame>
         <p className="text-center text-mute">{words.loading}</p>
       </Frame>
     );
   }
-  const box = "aspect-[3/4] rounded-[18px] flex-auto lg:aspect-auto lg:min-h-[420px]";
+  const box = "aspect-(--shape) rounded-[18px]";
   return (
     <>
-      <div className="relative flex flex-auto flex-col">
+      <div className="relative" style={{ "--shape": shape } as CSSProperties}>
         {before.status === "ready" ? (
           <Compare
             before={before.url}
@@ -337,6 +395,19 @@ function Warnings({ session }: { session: Session }) {
       </ul>
     </div>
   );
+}
+
+/** Width by height of a picture, within what a column has room for; null until it is known. */
+function useShape(url: string | null): number | null {
+  const [shape, setShape] = useState<number | null>(null);
+  useEffect(() => {
+    if (url === null) return;
+    const image = new Image();
+    image.onload = () => setShape(image.naturalWidth / image.naturalHeight);
+    image.onerror = () => setShape(3 / 4);
+    image.src = url;
+  }, [url]);
+  return shape && Math.min(Math.max(shape, 0.6), 1.6);
 }
 
 /** From the press of the button to the picture, as the server saw it. */

@@ -76,7 +76,7 @@ function Still({ run, hindrance }: { run: Run; hindrance: Hindrance | null }) {
     const many = run.problem.code === "rate_limited";
     return (
       <span className="font-medium text-warn">
-        {many ? messages.limited.title : messages.limited.busy} {messages.limited.kept}
+        {many ? messages.limited.title : messages.limited.busy}
       </span>
     );
   }

@@ -30,7 +30,7 @@ export function Samples(props: SamplesProps) {
           <label
             key={item.id}
             title={item.name}
-            className="relative block overflow-hidden rounded-xl ring-line-strong transition-shadow hover:ring-2 has-disabled:opacity-40 has-disabled:grayscale has-checked:ring-[3px] has-checked:ring-accent has-checked:ring-offset-2 has-checked:ring-offset-card has-[:focus-visible]:outline-3 has-[:focus-visible]:outline-offset-[5px] has-[:focus-visible]:outline-accent"
+            className="relative block overflow-hidden rounded-xl bg-sunk ring-line-strong transition-shadow hover:ring-2 has-disabled:opacity-40 has-disabled:grayscale has-checked:ring-[3px] has-checked:ring-accent has-checked:ring-offset-2 has-checked:ring-offset-card has-[:focus-visible]:outline-3 has-[:focus-visible]:outline-offset-[5px] has-[:focus-visible]:outline-accent"
           >
             <input
               type="radio"

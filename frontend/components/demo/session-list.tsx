@@ -93,7 +93,7 @@ function Row(props: SessionListProps & { session: Session; time: number }) {
 function badge(session: Session): string {
   if (session.status !== "processing") return words.status[session.status];
   const { text } = stage(session.stage);
-  return session.progress === null ? text : `${text}, ${Math.round(session.progress * 100)} %`;
+  return !session.progress ? text : `${text}, ${Math.round(session.progress * 100)} %`;
 }
 
 function thumbOf(
