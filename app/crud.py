@@ -683,8 +683,13 @@ def ids_of(tx: Session, *, owners: Collection[str], limit: int) -> list[UUID]:
     return list(tx.scalars(query))
 
 
-def expired(tx: Session, *, limit: int, skip: int = 0) -> list[UUID]:
-    """Sessions past their time, longest first, without the first `skip`."""
+def expired(
+    tx: Session, *, limit: int, skip: int = 0, within: timedelta | None = None
+) -> list[UUID]:
+    """Sessions past their time, longest first, without the first `skip`.
+
+    within: only those that fell due so lately.
+    """
     query = (
         select(TryOnSession.id)
         .where(TryOnSession.expires_at <= func.now())
@@ -692,7 +697,17 @@ def expired(tx: Session, *, limit: int, skip: int = 0) -> list[UUID]:
         .offset(skip)
         .limit(limit)
     )
+    if within is not None:
+        query = query.where(TryOnSession.expires_at > func.now() - _interval(within))
     return list(tx.scalars(query))
+
+
+def next_expiry_s(tx: Session, *, within: timedelta) -> float | None:
+    """Seconds until a session falls due, below 0 where one has so lately; None without any."""
+    due = func.extract("epoch", func.min(TryOnSession.expires_at) - func.now())
+    after = func.now() - _interval(within)
+    seconds = tx.scalar(select(due).where(TryOnSession.expires_at > after))
+    return None if seconds is None else float(seconds)
 
 
 def remove(tx: Session, session_ids: Collection[UUID]) -> int:

@@ -6,9 +6,11 @@ Each function may run at once in any number of processes, and again after a cras
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from itertools import islice
 from typing import TypeVar
 from uuid import UUID
@@ -36,6 +38,15 @@ SWEEP_AGE = timedelta(hours=1)
 # After the start. A laptop is seldom on for a whole day: the daily sweep comes soon, too.
 FIRST_PURGE = timedelta(seconds=1)
 FIRST_SWEEP = timedelta(minutes=1)
+
+# Between two looks at what falls due next; the shortest retention is twice as long, so that each
+# session is seen before its time is over.
+LOOK_EVERY_S = 30.0
+# Between two purges: what falls due meanwhile goes together.
+GATHER_S = 5.0
+# What falls due is erased at once, and tried again for so long; then it is for the whole purge,
+# which comes less often, and so tells the log less often of what cannot be erased.
+LATELY = timedelta(minutes=2)
 
 T = TypeVar("T")
 Stopped = Callable[[], bool]
@@ -105,11 +116,13 @@ def purge(
     db: Db,
     storage: Storage,
     *,
+    within: timedelta | None = None,
     on_progress: Callable[[int], None] = lambda _: None,
     stopped: Stopped = _never,
 ) -> PurgeReport:
     """Erase every session past its time: files, then row, in batches.
 
+    within: only those that fell due so lately.
     on_progress: told how many are gone so far. stopped: asked before each session.
     """
     gone = failed = 0
@@ -118,7 +131,7 @@ def purge(
             return PurgeReport(ran=False)
         while not stopped():
             with db.begin() as tx:
-                batch = crud.expired(tx, limit=erasure.BATCH, skip=failed)
+                batch = crud.expired(tx, limit=erasure.BATCH, skip=failed, within=within)
             if not batch:
                 break
             erased, refused = _erase_what_can_be(db, storage, batch, stopped)
@@ -129,6 +142,16 @@ def purge(
     if gone or failed:
         log.info("purge.done", sessions=gone, failed=failed)
     return PurgeReport(sessions=gone, failed=failed)
+
+
+def purge_due(db: Db, storage: Storage, *, within: timedelta, stopped: Stopped = _never) -> float:
+    """Erase what fell due lately, if anything did; how long to rest until more does, seconds."""
+    with db() as tx:
+        due_s = crud.next_expiry_s(tx, within=within)
+    if due_s is None or due_s > 0:
+        return LOOK_EVERY_S if due_s is None else min(max(due_s, GATHER_S), LOOK_EVERY_S)
+    refused = purge(db, storage, within=within, stopped=stopped).failed
+    return LOOK_EVERY_S if refused else GATHER_S
 
 
 def sweep(
@@ -154,7 +177,10 @@ def sweep(
 
 
 class Scheduler:
-    """Runs the three on their intervals, in threads of this process."""
+    """Runs all of it in threads of this process: what is urgent as it falls due, the rest by clock.
+
+    purge_every: between two purges that look at everything; the others only at what fell due.
+    """
 
     def __init__(
         self,
@@ -178,6 +204,8 @@ class Scheduler:
         self._recovering = threading.Thread(
             target=self._recover_always, name="recover", daemon=True
         )
+        self._purge_due = partial(purge_due, db, storage, stopped=stopped)
+        self._purging = threading.Thread(target=self._purge_always, name="purge", daemon=True)
         self._scheduler = BackgroundScheduler(
             timezone=UTC,
             job_defaults={"coalesce": True, "max_instances": 1, "misfire_grace_time": None},
@@ -195,12 +223,14 @@ class Scheduler:
     def start(self) -> None:
         self._scheduler.start()
         self._recovering.start()
+        self._purging.start()
 
     def stop(self) -> None:
         """End after the session or the file that is just at hand."""
         self.stopping.set()
         self._scheduler.shutdown(wait=True)
         self._recovering.join()
+        self._purging.join()
 
     def _recover_always(self) -> None:
         while True:
@@ -209,6 +239,21 @@ class Scheduler:
             if self.stopping.wait(self._recover_every_s):
                 return
 
+    def _purge_always(self) -> None:
+        """Erase what falls due, as it does; what failed, and is older, is for the whole purge."""
+        looked = time.monotonic()
+        rest_s = FIRST_PURGE.total_seconds()
+        while not self.stopping.wait(rest_s):
+            began = time.monotonic()
+            # After an outage everything that fell due in it.
+            within = LATELY + timedelta(seconds=began - looked)
+            try:
+                rest_s = self._purge_due(within=within)
+                looked = began
+            except Exception as exc:  # noqa: BLE001 - a process edge
+                _tell(exc)
+                rest_s = LOOK_EVERY_S
+
 
 def _guarded(job: Callable[[], object]) -> Callable[[], None]:
     """A job that survives: what is away now may be back at the next tick."""
@@ -216,11 +261,14 @@ def _guarded(job: Callable[[], object]) -> Callable[[], None]:
     def run() -> None:
         try:
             job()
-        except Exception as exc:  # a process edge
-            away = translate(exc)
-            log.warning("cleanup.failed", error=type(exc).__name__, exc_info=away is None)
+        except Exception as exc:  # noqa: BLE001 - a process edge
+            _tell(exc)
 
     return run
+
+
+def _tell(exc: Exception) -> None:
+    log.warning("cleanup.failed", error=type(exc).__name__, exc_info=translate(exc) is None)
 
 
 def _erase_what_can_be(

@@ -348,3 +348,74 @@ def test_sessions_are_erased_several_at_a_time(
     assert cleanup.purge(db, storage) == PurgeReport(sessions=4)
 
     assert files_in(uploads) == []
+
+
+def test_what_falls_due_is_erased_by_itself(
+    shopper: Shopper,
+    db: Db,
+    storage: LocalStorage,
+    uploads: Path,
+    sql: Sql,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Also where the last whole purge has just been, and the next one comes in an hour."""
+    monkeypatch.setattr(cleanup, "FIRST_PURGE", timedelta(0))
+    monkeypatch.setattr(cleanup, "LOOK_EVERY_S", 0.2)
+    monkeypatch.setattr(cleanup, "GATHER_S", 0.05)
+    scheduler = _scheduler(db, storage)
+    scheduler.start()
+    try:
+        for _ in range(2):
+            shopper.submit()
+            sql("UPDATE tryon_sessions SET expires_at = now() + interval '0.3 s'")
+            wait_for(lambda: sql("SELECT count(*) FROM tryon_sessions") == [(0,)])
+    finally:
+        scheduler.stop()
+
+    assert files_in(uploads) == []
+
+
+def test_the_next_look_is_when_the_next_session_falls_due(
+    shopper: Shopper, db: Db, storage: LocalStorage, sql: Sql
+) -> None:
+    def look() -> float:
+        return cleanup.purge_due(db, storage, within=cleanup.LATELY)
+
+    def due_in(interval: str) -> None:
+        sql(f"UPDATE tryon_sessions SET expires_at = now() + interval '{interval}'")
+
+    assert look() == 30, "nothing is there"
+    shopper.submit(retention_seconds=60)
+    assert look() == 30, "in time for the shortest retention"
+    due_in("20 s")
+    assert 19 < look() <= 20
+    due_in("1 s")
+    assert look() == 5, "what falls due meanwhile goes together"
+    assert sql("SELECT count(*) FROM tryon_sessions") == [(1,)]
+    due_in("-1 s")
+    assert look() == 5
+    assert sql("SELECT count(*) FROM tryon_sessions") == [(0,)]
+
+
+def test_what_could_not_be_erased_holds_nobody_up_and_is_left_to_the_whole_purge(
+    shopper: Shopper, db: Db, uploads: Path, sql: Sql
+) -> None:
+    stuck, other = shopper.submit(), shopper.submit()
+    sql("UPDATE tryon_sessions SET expires_at = now()")
+    storage = Hooked(uploads)
+
+    def refuse(prefix: str) -> None:
+        if stuck in prefix:
+            raise StorageUnavailable
+
+    storage.before_delete = refuse
+
+    assert cleanup.purge_due(db, storage, within=cleanup.LATELY) == 30, "not every 5 s"
+    assert sql("SELECT id::text FROM tryon_sessions") == [(stuck,)]
+    sql("UPDATE tryon_sessions SET expires_at = now() - interval '3 minutes'")
+    storage.before_delete = lambda _: None
+    cleanup.purge_due(db, storage, within=cleanup.LATELY)
+    assert [file for file in files_in(uploads) if stuck in file]
+    assert cleanup.purge(db, storage) == PurgeReport(sessions=1)
+    assert files_in(uploads) == []
+    assert other
