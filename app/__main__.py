@@ -1,4 +1,4 @@
-"""The command line: `python -m app serve | worker | purge | init-db | doctor | try`.
+"""The command line: `python -m app serve | worker | purge | webhooks | init-db | doctor | try`.
 
 Exit status: 0 done, 1 failed with a sentence that says what to change, 2 wrong usage.
 """
@@ -73,6 +73,11 @@ def _parser() -> argparse.ArgumentParser:
     purging = add("purge", purge, "erase what has expired, once; for cron")
     purging.add_argument("--sweep", action="store_true", help="also make files and rows agree")
     add("rotate-keys", rotate_keys, "wrap the keys of all sessions under the first SECRET_KEY")
+    telling = add("webhooks", webhooks, "show the webhooks of live sessions, newest first")
+    telling.add_argument("--limit", type=_between(1, 100_000), default=100)
+    telling.add_argument(
+        "--secret", action="store_true", help="print what receivers check signatures with"
+    )
     add("init-db", init_db, "prepare the database; may be run again")
     _add_try(add("try", try_on, "run an engine on files or folders, without a server"))
     doctoring = add("doctor", doctor, "check every part and say what to do")
@@ -223,6 +228,34 @@ def rotate_keys(settings: Settings, _: argparse.Namespace) -> int:
         done = rotation.rotate(runtime.db, runtime.vault, on_progress=_progress("rewrapped"))
     print(f"keys wrapped anew: {done.rewrapped}, not readable: {done.unreadable}")
     return 1 if done.unreadable else 0
+
+
+def webhooks(settings: Settings, options: argparse.Namespace) -> int:
+    """Of a receiver only its host: the rest of a URL may be secret."""
+    from app import crud
+    from app.runtime import open_runtime
+    from app.schemas import rfc3339
+    from app.services.webhooks import message_id, secret_text, where_to
+
+    with open_runtime(settings) as runtime:
+        if options.secret:
+            print("\n".join(map(secret_text, runtime.webhook_keys)))
+            return 0
+        runtime.prepare()
+        with runtime.reads() as tx:
+            found = crud.deliveries(tx, limit=options.limit)
+        for delivery, row in found:
+            receiver = where_to(runtime.vault, row)
+            said = delivery.last_error or delivery.last_status or "-"
+            due = "-" if delivery.next_at is None else rfc3339(delivery.next_at)
+            print(
+                f"{message_id(delivery.id)}  session {row.id}  {delivery.state:<9}"
+                f"  attempts {delivery.attempts:<2}  last {said:<15}  next {due:<24}"
+                f"  {receiver.name if receiver else '(unreadable)'}"
+            )
+        if not found:
+            print("No live session has a webhook that was due.")
+    return 0
 
 
 def init_db(settings: Settings, _: argparse.Namespace) -> int:

@@ -5,6 +5,7 @@ Code receives values from here through `runtime`; it does not reach for settings
 
 from __future__ import annotations
 
+import base64
 import ipaddress
 import os
 import re
@@ -73,6 +74,9 @@ class Settings(BaseSettings):
     retention_hours: Annotated[float, Field(gt=0)] = 24
     purge_interval_minutes: Annotated[float, Field(gt=0)] = 60
     consent_required: bool = False
+
+    webhook_secret: SecretStr | None = None
+    webhook_allow_private: bool = False
 
     max_file_mb: Annotated[float, Field(gt=0, le=100)] = 10
     max_megapixels: Annotated[float, Field(gt=0, le=100)] = 25
@@ -155,6 +159,14 @@ class Settings(BaseSettings):
             )
         return values
 
+    @cached_property
+    def webhook_keys(self) -> tuple[bytes, ...]:
+        """What webhooks are signed with, the present one first; empty where none is set."""
+        if self.webhook_secret is None:
+            return ()
+        parts = self.webhook_secret.get_secret_value().split(",")
+        return tuple(_webhook_key(part.strip()) for part in parts if part.strip())
+
 
 def load_settings(**overrides: object) -> Settings:
     """Read the settings; raises SettingsError with one sentence for each that is wrong."""
@@ -187,6 +199,18 @@ def with_driver(url: str) -> str:
     if "@" in host:  # the end of a password, which would be told as a host's name
         raise SettingsError("DATABASE_URL: write an @ in the user's name or password as %40.")
     return url
+
+
+def _webhook_key(text: str) -> bytes:
+    """Source: Standard Webhooks: `whsec_` and 24 to 64 bytes as base64."""
+    with suppress(ValueError):
+        key = base64.b64decode(text.removeprefix("whsec_"), validate=True)
+        if text.startswith("whsec_") and 24 <= len(key) <= 64:
+            return key
+    raise SettingsError(
+        "WEBHOOK_SECRET must be whsec_ and 24 to 64 bytes as base64; several, comma-separated. "
+        "Leave it empty for one that is derived from SECRET_KEY."
+    )
 
 
 def _kept_secret(folder: Path) -> str:

@@ -12,7 +12,7 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from functools import cache
 from typing import Any, NamedTuple, cast
-from uuid import UUID
+from uuid import UUID, uuid4
 
 from sqlalchemy import (
     ARRAY,
@@ -24,10 +24,12 @@ from sqlalchemy import (
     Table,
     Text,
     Uuid,
+    and_,
     bindparam,
     case,
     delete,
     func,
+    insert,
     literal,
     or_,
     select,
@@ -40,9 +42,9 @@ from sqlalchemy.orm import Session, aliased
 from sqlalchemy.sql.dml import ReturningUpdate
 from sqlalchemy.sql.elements import ColumnElement
 
-from app.models import TryOnSession
+from app.models import Delivery, TryOnSession
 from app.services.crypto import ID_BYTES
-from app.states import FINAL, SOURCES, Status
+from app.states import FINAL, SOURCES, DeliveryState, Status
 
 CHANNEL = "tryonai"
 """The channel of NOTIFY; a payload reads `news:session id`."""
@@ -51,13 +53,15 @@ CHANNEL = "tryonai"
 class News(StrEnum):
     """created: it waits for a worker, for the first time or again. changed: any other new state.
 
-    progress: another stage, or further in the same. erased: gone, or about to be.
+    progress: another stage, or further in the same. erased: gone, or about to be. delivery: there
+    is a webhook to be delivered.
     """
 
     CREATED = "created"
     CHANGED = "changed"
     PROGRESS = "progress"
     ERASED = "erased"
+    DELIVERY = "delivery"
 
 
 PRESENCE_LOCK = 727_001
@@ -91,10 +95,20 @@ class NewSession:
     consent_version: str | None = None
     delete_inputs_early: bool = False
     once: tuple[Sequence[str], str] | None = None
+    webhook_url: bytes | None = None
+    webhook_receiver: str | None = None
 
 
 class KeyTaken(Exception):
     """Another create has committed this idempotency key since we looked."""
+
+
+class Claimed(NamedTuple):
+    """A delivery of a webhook that is the caller's for one attempt, with its session."""
+
+    id: UUID
+    attempt: int
+    session: TryOnSession
 
 
 class Seen(NamedTuple):
@@ -173,6 +187,7 @@ _TOLD = func.pg_notify(CHANNEL, bindparam("payload"))
 _GIVEN = (
     *("id", "user_token", "engine", "options", "input_image_url", "garment_image_url"),
     *("wrapped_key", "consent_version", "delete_inputs_early"),
+    *("webhook_url", "webhook_receiver"),
 )
 _TABLE = cast("Table", TryOnSession.__table__)
 # What writes is made once, of the table and not of the class: to build such a statement, or to let
@@ -205,6 +220,8 @@ def add_session(tx: Session, new: NewSession, *, count_to: int) -> tuple[Seen, i
         "wrapped_key": new.wrapped_key,
         "consent_version": new.consent_version,
         "delete_inputs_early": new.delete_inputs_early,
+        "webhook_url": new.webhook_url,
+        "webhook_receiver": new.webhook_receiver,
         "retention": new.retention,
         "count_to": max(count_to, POSITION_LIMIT),
         "payload": _payload(News.CREATED, new.id),
@@ -230,7 +247,8 @@ def move(
     only_attempt: the attempt that the caller has claimed; another one's row is left alone.
     values: further columns; a timedelta is an instant so long after the present.
 
-    Returns the row, or None: somebody else was first, or it is erased.
+    Returns the row, or None: somebody else was first, or it is erased. That a session is final is
+    written down for its webhook in the same transaction.
     """
     kinds = tuple((name, type(value)) for name, value in values.items())
     change = _moving(to, kinds, fenced=only_attempt is not None)
@@ -239,7 +257,11 @@ def move(
     given |= {"session_id": session_id, "only_attempt": only_attempt}
     given["payload"] = _payload(news, session_id)
     found = tx.connection().execute(change, given).one_or_none()
-    return None if found is None else _row(found[1:])
+    row = None if found is None else _row(found[1:])
+    if row is not None and to in FINAL and row.webhook_url is not None:
+        tx.connection().execute(_ANNOUNCE, {"id": uuid4(), "session_id": row.id})
+        notify(tx, News.DELIVERY, row.id)
+    return row
 
 
 def claim(
@@ -279,6 +301,8 @@ def _waiting() -> Select[Any]:
 
 
 _WAITING = _waiting()
+_DELIVERIES = cast("Table", Delivery.__table__)
+_ANNOUNCE = insert(_DELIVERIES).values(id=bindparam("id"), session_id=bindparam("session_id"))
 
 
 @cache
@@ -640,6 +664,122 @@ _REWRAP = (
     .where(_TABLE.c.id == bindparam("session_id"), _TABLE.c.wrapped_key == bindparam("was"))
     .values(wrapped_key=bindparam("becomes"))
 )
+
+
+# --- webhooks -------------------------------------------------------------------------------
+
+
+def _due(*, busy: bool) -> ColumnElement[bool]:
+    """Of deliveries joined with their sessions: to be made for a session that still lives."""
+    pending = and_(Delivery.state == DeliveryState.PENDING, _live)
+    if not busy:
+        return pending
+    others = TryOnSession.webhook_receiver != func.all(bindparam("busy", type_=ARRAY(Text)))
+    return and_(pending, others)
+
+
+def claim_delivery(
+    tx: Session, *, by: str, lease_s: float, busy: Collection[str]
+) -> Claimed | None:
+    """Take the delivery that is due longest, but to none of these receivers, under a lease."""
+    found = tx.execute(
+        select(Delivery.id, TryOnSession)
+        .join(TryOnSession, TryOnSession.id == Delivery.session_id)
+        .where(_due(busy=True), Delivery.next_at <= func.now())
+        .order_by(Delivery.next_at)
+        .limit(1)
+        .with_for_update(of=Delivery, skip_locked=True),
+        {"busy": list(busy)},
+    ).one_or_none()
+    if found is None:
+        return None
+    delivery_id, row = found
+    attempt = tx.scalars(
+        update(Delivery)
+        .where(Delivery.id == delivery_id)
+        .values(
+            attempts=Delivery.attempts + 1,
+            claimed_by=by,
+            next_at=func.now() + _seconds(lease_s),
+        )
+        .returning(Delivery.attempts)
+    ).one()
+    return Claimed(delivery_id, attempt, row)
+
+
+def next_delivery_s(tx: Session, *, busy: Collection[str]) -> float | None:
+    """Seconds until the next delivery is due, to none of these receivers; None without any."""
+    due = func.min(Delivery.next_at) - func.now()
+    seconds = tx.scalar(
+        select(func.extract("epoch", due))
+        .join(TryOnSession, TryOnSession.id == Delivery.session_id)
+        .where(_due(busy=True)),
+        {"busy": list(busy)},
+    )
+    return None if seconds is None else float(seconds)
+
+
+def end_attempt(
+    tx: Session,
+    delivery_id: UUID,
+    *,
+    attempt: int,
+    state: DeliveryState,
+    wait: timedelta | None,
+    status: int | None,
+    error: str | None,
+) -> None:
+    """Write down what became of an attempt, unless its lease has run out and another was made.
+
+    wait: until the next attempt, for one that stays pending.
+    """
+    tx.execute(
+        update(Delivery)
+        .where(
+            Delivery.id == delivery_id,
+            Delivery.attempts == attempt,
+            Delivery.state == DeliveryState.PENDING,
+        )
+        .values(
+            state=state,
+            claimed_by=None,
+            next_at=None if wait is None else func.now() + _interval(wait),
+            ended_at=func.now() if wait is None else None,
+            last_status=status,
+            last_error=error,
+        )
+    )
+
+
+def release_deliveries(tx: Session, *, by: str) -> None:
+    """Let others make at once what this process has begun and does not finish."""
+    tx.execute(
+        update(Delivery)
+        .where(Delivery.state == DeliveryState.PENDING, Delivery.claimed_by == by)
+        .values(claimed_by=None, next_at=func.now())
+    )
+
+
+def deliveries(tx: Session, *, limit: int) -> list[tuple[Delivery, TryOnSession]]:
+    """Of live sessions, newest first."""
+    query = (
+        select(Delivery, TryOnSession)
+        .join(TryOnSession, TryOnSession.id == Delivery.session_id)
+        .where(_live)
+        .order_by(Delivery.created_at.desc())
+        .limit(limit)
+    )
+    return [(delivery, row) for delivery, row in tx.execute(query)]
+
+
+def pending_deliveries(tx: Session) -> int:
+    query = (
+        select(func.count())
+        .select_from(Delivery)
+        .join(TryOnSession, TryOnSession.id == Delivery.session_id)
+        .where(_due(busy=False))
+    )
+    return int(tx.scalar(query) or 0)
 
 
 # --- erasing --------------------------------------------------------------------------------

@@ -139,6 +139,10 @@ class IdempotencyMismatch(RequestError):
     status, code, title = 422, "idempotency_mismatch", "This key was used for another content"
 
 
+class WebhookRefused(RequestError):
+    status, code, title = 422, "webhook_refused", "This receiver of webhooks is not called"
+
+
 class RateLimited(RequestError):
     status, code, title = 429, "rate_limited", "Too many requests"
 

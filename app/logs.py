@@ -51,6 +51,9 @@ def configure(*, style: Literal["console", "json"], level: str) -> None:
     # Their lines say nothing that ours do not; at `info` they would double each of them.
     for name in ("uvicorn.error", "apscheduler", "alembic"):
         logging.getLogger(name).setLevel(max(root.level, logging.WARNING))
+    # At `debug` it writes down each request: the URL of a webhook, which may hold a secret.
+    for name in ("httpcore", "httpx"):
+        logging.getLogger(name).setLevel(logging.WARNING)
     # Started by its own command, uvicorn logs in its own way: addresses and signed URLs in clear.
     logging.getLogger("uvicorn.access").disabled = True
     for name in ("uvicorn", "uvicorn.error"):

@@ -43,6 +43,15 @@ LEASES_LOST = Counter(
 PURGED = Counter(
     "tryonai_sessions_purged_total", "Sessions erased because they expired.", registry=REGISTRY
 )
+WEBHOOKS = Counter(
+    "tryonai_webhook_attempts_total",
+    "Attempts to deliver a webhook, by the class of the answer's status, or why there was none.",
+    ["outcome"],
+    registry=REGISTRY,
+)
+WEBHOOKS_PENDING = Gauge(
+    "tryonai_webhooks_pending", "Webhooks that are still to be delivered.", registry=REGISTRY
+)
 WAITING = Gauge("tryonai_sessions_waiting", "Sessions that wait for a worker.", registry=REGISTRY)
 PROCESSING = Gauge(
     "tryonai_sessions_processing", "Sessions that a worker has claimed.", registry=REGISTRY

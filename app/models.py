@@ -6,12 +6,12 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID, uuid4
 
-from sqlalchemy import Enum, Index, LargeBinary, String, Text, func, text
+from sqlalchemy import Enum, ForeignKey, Index, LargeBinary, String, Text, func, text
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import Mapped, mapped_column
 
 from app.database import Base, UtcDateTime
-from app.states import FINAL, Status
+from app.states import FINAL, DeliveryState, Status
 
 
 class TryOnSession(Base):
@@ -27,6 +27,8 @@ class TryOnSession(Base):
     consent_version: what the shopper agreed to, in the client's words.
     delete_inputs_early: the uploaded pictures go as soon as the session is final.
     idempotency_*: keyed hashes of the key that a create came with, and of its content.
+    webhook_url: whom to tell that the session is final, sealed. webhook_receiver: a keyed hash of
+        its host, by which those to one receiver are told from the others.
     lease_until: how long the claim holds; while the session waits, before when it is not claimed.
     """
 
@@ -84,8 +86,38 @@ class TryOnSession(Base):
     delete_inputs_early: Mapped[bool] = mapped_column(server_default=text("false"))
     idempotency_key: Mapped[str | None] = mapped_column(String(64))
     idempotency_digest: Mapped[str | None] = mapped_column(String(64))
+    webhook_url: Mapped[bytes | None] = mapped_column(LargeBinary)
+    webhook_receiver: Mapped[str | None] = mapped_column(String(16))
 
     @property
     def inputs_are_gone(self) -> bool:
         """Whether the uploaded pictures are to be had by nobody, although the session is."""
         return self.delete_inputs_early and self.status in FINAL
+
+
+class Delivery(Base):
+    """The event that a session is final, on its way to the receiver. It dies with the session.
+
+    id: the event's, in all attempts. claimed_by: who is at it; with that, next_at is the end of
+    the lease. last_status, last_error: of the last attempt; one of them, or neither before it.
+    """
+
+    __tablename__ = "webhook_deliveries"
+    __table_args__ = (
+        Index("idx_delivery_due", "next_at", postgresql_where=text("state = 'pending'")),
+    )
+
+    id: Mapped[UUID] = mapped_column(primary_key=True, default=uuid4)
+    session_id: Mapped[UUID] = mapped_column(
+        ForeignKey("tryon_sessions.id", ondelete="CASCADE"), unique=True
+    )
+    state: Mapped[str] = mapped_column(
+        String(16), server_default=text(f"'{DeliveryState.PENDING}'")
+    )
+    attempts: Mapped[int] = mapped_column(server_default=text("0"))
+    next_at: Mapped[datetime | None] = mapped_column(UtcDateTime, server_default=func.now())
+    claimed_by: Mapped[str | None] = mapped_column(String(64))
+    last_status: Mapped[int | None]
+    last_error: Mapped[str | None] = mapped_column(String(32))
+    created_at: Mapped[datetime] = mapped_column(UtcDateTime, server_default=func.now())
+    ended_at: Mapped[datetime | None] = mapped_column(UtcDateTime)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+import time
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -11,7 +12,7 @@ from datetime import timedelta
 import structlog
 from anyio import CapacityLimiter
 
-from app import crud
+from app import __version__, crud
 from app.config import Settings
 from app.database import Db, engine_of, has_schema, migrate, open_db, open_reads
 from app.engines import EngineInfo, EngineSpec, find
@@ -25,9 +26,11 @@ from app.services.idempotency import Running
 from app.services.images import ImageLimits
 from app.services.polls import Polls
 from app.services.queue import Bell, Queue
+from app.services.receivers import Caller, Receivers
 from app.services.sessions import Door
 from app.services.storage import LocalStorage, Storage
 from app.services.waits import Waits
+from app.services.webhooks import Courier
 from app.services.worker import Worker, WorkerLimits
 from app.signing import Keyring
 
@@ -70,8 +73,10 @@ class Runtime:
     bell: Bell
     door: Door
     running: Running
+    receivers: Receivers
     upload_threads: CapacityLimiter
     worker: Worker | None = None
+    courier: Courier | None = None
     events: Events | None = None
     _migrated: bool = False
     _preparing: threading.Lock = field(default_factory=threading.Lock)
@@ -83,6 +88,10 @@ class Runtime:
     @property
     def retention(self) -> timedelta:
         return timedelta(hours=self.settings.retention_hours)
+
+    @property
+    def webhook_keys(self) -> Sequence[bytes]:
+        return self.settings.webhook_keys or self.keyring.webhook_keys
 
     @property
     def image_limits(self) -> ImageLimits:
@@ -174,6 +183,7 @@ def open_runtime(settings: Settings) -> Iterator[Runtime]:
             queue=bell,
             door=Door(settings.queue_limit),
             running=Running(locks),
+            receivers=Receivers(private=settings.webhook_allow_private),
             upload_threads=CapacityLimiter(UPLOAD_THREADS),
             bell=bell,
         )
@@ -197,7 +207,10 @@ def serving(settings: Settings, *, concurrency: int) -> Iterator[Runtime]:
             leases = open_db(runtime.url, pool_size=1)
             stack.callback(engine_of(leases).dispose)
             runtime.worker = _worker(runtime, concurrency, leases)
+        runtime.courier = _courier(runtime)
         runtime.events = _events(runtime)
+        runtime.courier.start()
+        stack.callback(runtime.courier.stop)
         runtime.events.start()
         stack.callback(runtime.events.stop)
         scheduler = _scheduler(runtime)
@@ -241,6 +254,17 @@ def _worker(runtime: Runtime, concurrency: int, leases: Db) -> Worker:
     )
 
 
+def _courier(runtime: Runtime) -> Courier:
+    return Courier(
+        runtime.db,
+        runtime.vault,
+        Caller(runtime.receivers),
+        keys=runtime.webhook_keys,
+        clock=time.time,
+        user_agent=f"TryOnAI/{__version__}",
+    )
+
+
 def _events(runtime: Runtime) -> Events:
     events = Events(runtime.url, present=runtime.worker is not None, revive=runtime.prepare)
     events.on_return(runtime.prepare)
@@ -248,6 +272,9 @@ def _events(runtime: Runtime) -> Events:
         events.on(news, runtime.waits.hear)
     events.on(crud.News.PROGRESS, runtime.waits.hear_progress)
     events.on_return(runtime.waits.look)
+    if runtime.courier is not None:
+        events.on(crud.News.DELIVERY, runtime.courier.notify)
+        events.on_return(runtime.courier.ring)
     if runtime.worker is not None:
         events.on(crud.News.CREATED, runtime.bell.notify)
         events.on(crud.News.ERASED, runtime.worker.cancel)

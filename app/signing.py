@@ -39,7 +39,10 @@ class Keyring:
             purpose: [
                 hkdf_sha256(secret.encode(), info=b"tryonai " + purpose) for secret in secrets
             ]
-            for purpose in (b"owner", b"url", b"client", b"wrap", b"idempotency", b"content")
+            for purpose in (
+                *(b"owner", b"url", b"client", b"wrap"),
+                *(b"idempotency", b"content", b"receiver", b"webhook"),
+            )
         }
 
     @property
@@ -63,6 +66,15 @@ class Keyring:
     def digests(self, digest: bytes) -> tuple[str, ...]:
         """Every value that may be stored for a digest; without a secret it confirms no photo."""
         return self._hexes(b"content", digest)
+
+    def receiver(self, host: str) -> str:
+        """What is stored to tell one receiver of webhooks from another: 16 hex digits."""
+        return self._hexes(b"receiver", host.encode())[0][:16]
+
+    @property
+    def webhook_keys(self) -> Sequence[bytes]:
+        """What webhooks are signed with where the operator has set nothing else."""
+        return self._keys[b"webhook"]
 
     def _hexes(self, purpose: bytes, message: bytes) -> tuple[str, ...]:
         return tuple(hmac.new(key, message, _DIGEST).hexdigest() for key in self._keys[purpose])

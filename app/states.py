@@ -32,3 +32,12 @@ SOURCES = MappingProxyType(
 """From which states each state may be reached."""
 
 FINAL = frozenset({Status.COMPLETED, Status.FAILED})
+
+
+class DeliveryState(StrEnum):
+    """Of a webhook. REFUSED: the receiver has said that it wants no more (410)."""
+
+    PENDING = "pending"
+    DELIVERED = "delivered"
+    REFUSED = "refused"
+    GIVEN_UP = "given_up"

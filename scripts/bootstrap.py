@@ -10,6 +10,7 @@ when it was moved or its installation interrupted, it is made anew, never mended
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import json
 import os
@@ -139,9 +140,16 @@ def with_secrets(example: str) -> str:
             lines.append(line)
             continue
         fill = marked and re.fullmatch(r"[A-Z][A-Z0-9_]*=\s*", line)
-        lines.append(line.rstrip() + secrets.token_urlsafe(32) if fill else line)
+        lines.append(line.rstrip() + fresh_secret(line) if fill else line)
         marked = False
     return "\n".join(lines) + "\n"
+
+
+def fresh_secret(line: str) -> str:
+    """Text for keys of ours; for others' as they write it: Standard Webhooks."""
+    if line.startswith("WEBHOOK_SECRET="):
+        return "whsec_" + base64.b64encode(secrets.token_bytes(32)).decode()
+    return secrets.token_urlsafe(32)
 
 
 # The environment

@@ -71,10 +71,12 @@ def _measure_queue(rt: Rt) -> None:
     try:
         with rt.reads() as tx:
             queue = crud.queue(tx)
+            webhooks = crud.pending_deliveries(tx)
     except Exception as exc:
         if of_exception(exc) is None:
             raise
         return
     metrics.WAITING.set(queue.waiting)
+    metrics.WEBHOOKS_PENDING.set(webhooks)
     metrics.PROCESSING.set(queue.processing)
     metrics.OLDEST_WAITING_SECONDS.set(queue.oldest_s)

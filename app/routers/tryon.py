@@ -32,11 +32,11 @@ from app import errors, preferences
 from app.crud import Seen
 from app.deps import TOKEN_PATTERN, Owners, OwnersOrNone, Rt
 from app.engines import Category, Mode, PhotoType
-from app.errors import ConsentRequired, EngineUnavailable, EngineUnknown
+from app.errors import ConsentRequired, EngineUnavailable, EngineUnknown, WebhookRefused
 from app.problems import documented
 from app.runtime import Runtime
 from app.schemas import SessionList, SessionOut
-from app.services import idempotency, images, sessions, waits
+from app.services import idempotency, images, receivers, sessions, waits
 from app.services.idempotency import Repeatable
 from app.services.sessions import PictureName, Submission
 
@@ -105,6 +105,14 @@ class CreateForm(BaseModel):
         "characters, stored with the session and erased with it. An operator may require it.",
         examples=["photo-terms-2026-11"],
     )
+    webhook_url: str | None = Field(
+        None,
+        min_length=1,
+        max_length=receivers.URL_CHARACTERS,
+        description="Told once the session is final, as Standard Webhooks says: POST, signed, "
+        "again and again until it answers 2xx, or 410. `http` or `https`, at a public address.",
+        json_schema_extra={"format": "uri"},
+    )
 
 
 IdempotencyKey = Annotated[
@@ -152,6 +160,7 @@ _REPLAYED: dict[int | str, dict[str, Any]] = {
         errors.EngineUnknown,
         errors.GarmentUnknown,
         errors.ConsentRequired,
+        errors.WebhookRefused,
         errors.RateLimited,
         errors.EngineUnavailable,
         errors.QueueFull,
@@ -166,9 +175,11 @@ async def create(
     idempotency_key: IdempotencyKey = None,
 ) -> Response:
     """Take the pictures and answer at once; a worker makes the picture. Then poll `Location`."""
+    url = form.webhook_url
+    refused = None if url is None else await rt.receivers.refusal(url)
     # With threads of their own: uploads that wait for each other must not keep polls waiting.
     seen, replayed = await to_thread.run_sync(
-        _take, form, rt, idempotency_key, limiter=rt.upload_threads
+        _take, form, rt, idempotency_key, refused, limiter=rt.upload_threads
     )
     headers = {
         "Location": f"{router.prefix}/{seen.row.id}",
@@ -192,21 +203,34 @@ async def _ring(rt: Runtime, session_id: UUID) -> None:
     rt.queue.notify(session_id)
 
 
-def _take(form: CreateForm, rt: Runtime, key: str | None) -> tuple[Seen, bool]:
-    """The session, and whether an earlier create with this key has made it."""
+def _take(
+    form: CreateForm, rt: Runtime, key: str | None, refused: WebhookRefused | None
+) -> tuple[Seen, bool]:
+    """The session, and whether an earlier create with this key has made it.
+
+    refused: why its receiver is not taken, which a repeat is not asked again.
+    """
     if key is None:
-        return _make(form, rt), False
+        return _make(form, rt, refused), False
     content = {
         name: value.file if isinstance(value, UploadedFile) else str(value)
         for name, value in form
         if value is not None
     }
     one = idempotency.repeatable(rt.keyring, token=form.user_token, key=key, content=content)
-    return idempotency.once(rt.db, rt.running, one, lambda: _make(form, rt, once=one))
+    return idempotency.once(rt.db, rt.running, one, lambda: _make(form, rt, refused, once=one))
 
 
-def _make(form: CreateForm, rt: Runtime, *, once: Repeatable | None = None) -> Seen:
+def _make(
+    form: CreateForm,
+    rt: Runtime,
+    refused: WebhookRefused | None,
+    *,
+    once: Repeatable | None = None,
+) -> Seen:
     rt.door.check()
+    if refused is not None:
+        raise refused
     submission = _read_form(form, rt)
     return sessions.submit(
         rt.db,
@@ -469,6 +493,9 @@ def _read_form(form: CreateForm, rt: Runtime) -> Submission:
         mode=form.mode,
         output_format=form.output_format,
         seed=form.seed,
+        webhook_url=form.webhook_url,
+        receiver=form.webhook_url
+        and rt.keyring.receiver(receivers.read_url(form.webhook_url).name),
         retention=None
         if form.retention_seconds is None
         else timedelta(seconds=form.retention_seconds),

@@ -35,6 +35,8 @@ OVERHEAD_BYTES = 1 + 12 + 16
 _FORMAT = b"\x01"
 _NONCE_BYTES = 12
 _KEY_BYTES = 32
+# Beside the session's id in what is sealed with it: a URL is never taken for a key.
+_URL = b"webhook"
 
 
 class PictureUnreadable(TryOnError):
@@ -115,16 +117,24 @@ class Vault:
         """The same key under the present secret. Raises PictureUnreadable."""
         return self._wrap(session_id, self._unwrap(session_id, wrapped))
 
-    def _wrap(self, session_id: UUID, key: bytes) -> bytes:
+    def seal_url(self, session_id: UUID, url: str) -> bytes:
+        """A session's address of a receiver, which may hold secrets; whatever the setting says."""
+        return self._wrap(session_id, url.encode(), kind=_URL)
+
+    def unseal_url(self, session_id: UUID, sealed: bytes) -> str:
+        """Raises PictureUnreadable."""
+        return self._unwrap(session_id, sealed, kind=_URL).decode()
+
+    def _wrap(self, session_id: UUID, key: bytes, *, kind: bytes = b"") -> bytes:
         (id_, wrapping), *_ = self._wrapping.items()
         nonce = secrets.token_bytes(_NONCE_BYTES)
-        return id_ + nonce + _cipher(wrapping).encrypt(nonce, key, session_id.bytes)
+        return id_ + nonce + _cipher(wrapping).encrypt(nonce, key, session_id.bytes + kind)
 
-    def _unwrap(self, session_id: UUID, wrapped: bytes) -> bytes:
+    def _unwrap(self, session_id: UUID, wrapped: bytes, *, kind: bytes = b"") -> bytes:
         wrapping = self._wrapping.get(wrapped[:ID_BYTES])
         if wrapping is None:
             raise PictureUnreadable(unknown_secret=True)
-        return _decrypt(_cipher(wrapping), wrapped[ID_BYTES:], session_id.bytes)
+        return _decrypt(_cipher(wrapping), wrapped[ID_BYTES:], session_id.bytes + kind)
 
 
 def _id_of(wrapping_key: bytes) -> bytes:

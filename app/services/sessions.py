@@ -60,6 +60,8 @@ class Submission:
     mode: str = "balanced"
     output_format: str = "jpeg"
     seed: int | None = None
+    webhook_url: str | None = None
+    receiver: str | None = None
     retention: timedelta | None = None
     consent_version: str | None = None
     delete_inputs_early: bool = False
@@ -137,6 +139,7 @@ def submit(
     """
     session_id = uuid4()
     key = vault.new_key(session_id)
+    url = submission.webhook_url
     input_key = f"{erasure.INPUTS}/{session_id}/person.jpg"
     garment_key = f"{erasure.INPUTS}/{session_id}/garment.jpg" if submission.garment else None
     new = crud.NewSession(
@@ -150,6 +153,8 @@ def submit(
         wrapped_key=key.wrapped,
         consent_version=submission.consent_version,
         delete_inputs_early=submission.delete_inputs_early,
+        webhook_url=None if url is None else vault.seal_url(session_id, url),
+        webhook_receiver=submission.receiver,
         once=None if once is None else (once.keys, once.digests[0]),
     )
     committing = False

@@ -60,7 +60,7 @@ def test_without_its_storage_it_is_unavailable_but_alive(
 
 def test_without_its_schema_it_is_being_prepared(client: TestClient) -> None:
     with parts(client).db.begin() as tx:
-        tx.execute(text("DROP TABLE tryon_sessions"))
+        tx.execute(text("DROP TABLE tryon_sessions CASCADE"))
 
     answer = client.get(URL, headers=OWNER)
 
