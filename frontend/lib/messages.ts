@@ -77,9 +77,10 @@ export const messages = {
   person: {
     title: "Your photo",
     rules: "JPEG, PNG or WebP",
-    empty: "Drop your photo here",
+    empty: "Add your photo",
     emptyHint:
-      "or browse, use the camera, or paste with Ctrl V. Large photos are made smaller first.",
+      "Drop it anywhere, browse, or paste with Ctrl V. Large photos are made smaller first.",
+    emptyHintTouch: "Choose one or take one. Large photos are made smaller first.",
     upload: "Upload",
     camera: "Camera",
     paste: "Paste",
