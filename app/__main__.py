@@ -194,14 +194,16 @@ def purge(settings: Settings, options: argparse.Namespace) -> int:
 
     with open_runtime(settings) as runtime:
         runtime.prepare()
-        report = cleanup.purge(runtime.db, runtime.storage, on_progress=_progress("erased"))
+        report = cleanup.purge(
+            runtime.db, runtime.storage, runtime.issuer, on_progress=_progress("erased")
+        )
         if report.ran:
             print(f"sessions erased: {report.sessions}, not erased: {report.failed}")
         else:
             print("Another process is purging already: nothing was erased here.")
         done = report.ran and not report.failed
         if options.sweep:
-            swept = cleanup.sweep(runtime.db, runtime.storage)
+            swept = cleanup.sweep(runtime.db, runtime.storage, runtime.issuer)
             print(_told(swept))
             done = done and swept.ran and not swept.failed and not swept.wrong_storage
     return 0 if done else 1

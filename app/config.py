@@ -73,6 +73,7 @@ class Settings(BaseSettings):
 
     retention_hours: Annotated[float, Field(gt=0)] = 24
     purge_interval_minutes: Annotated[float, Field(gt=0)] = 60
+    receipt_retention_days: Annotated[float, Field(ge=0, le=36_500)] = 100
     consent_required: bool = False
 
     webhook_secret: SecretStr | None = None

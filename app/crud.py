@@ -6,8 +6,8 @@ functions of the erasure touch it, so what is expired is gone for everybody at o
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
 from functools import cache
@@ -42,7 +42,7 @@ from sqlalchemy.orm import Session, aliased
 from sqlalchemy.sql.dml import ReturningUpdate
 from sqlalchemy.sql.elements import ColumnElement
 
-from app.models import Delivery, TryOnSession
+from app.models import DeletionReceipt, Delivery, TryOnSession
 from app.services.crypto import ID_BYTES
 from app.states import FINAL, SOURCES, DeliveryState, Status
 
@@ -94,6 +94,7 @@ class NewSession:
     wrapped_key: bytes | None = None
     consent_version: str | None = None
     delete_inputs_early: bool = False
+    stored: Mapping[str, Any] = field(default_factory=dict)
     once: tuple[Sequence[str], str] | None = None
     webhook_url: bytes | None = None
     webhook_receiver: str | None = None
@@ -155,6 +156,10 @@ class _NextAttempt:
     """As a value of `attempts`: one more than before."""
 
 
+class _Added(dict[str, Any]):
+    """As a value of a JSON object: these members put into what it has."""
+
+
 class _KeyOfOutput:
     """As a value of `wrapped_key`: none, where the inputs were all that it was for."""
 
@@ -186,7 +191,7 @@ def _add(*more: str) -> Insert:
 _TOLD = func.pg_notify(CHANNEL, bindparam("payload"))
 _GIVEN = (
     *("id", "user_token", "engine", "options", "input_image_url", "garment_image_url"),
-    *("wrapped_key", "consent_version", "delete_inputs_early"),
+    *("wrapped_key", "consent_version", "delete_inputs_early", "stored"),
     *("webhook_url", "webhook_receiver"),
 )
 _TABLE = cast("Table", TryOnSession.__table__)
@@ -222,6 +227,7 @@ def add_session(tx: Session, new: NewSession, *, count_to: int) -> tuple[Seen, i
         "delete_inputs_early": new.delete_inputs_early,
         "webhook_url": new.webhook_url,
         "webhook_receiver": new.webhook_receiver,
+        "stored": new.stored,
         "retention": new.retention,
         "count_to": max(count_to, POSITION_LIMIT),
         "payload": _payload(News.CREATED, new.id),
@@ -331,6 +337,8 @@ def _expression(name: str, kind: type) -> ColumnElement[Any]:
         return _TABLE.c.attempts + 1
     if kind is _KeyOfOutput:
         return case((_TABLE.c.delete_inputs_early, None), else_=_TABLE.c.wrapped_key)
+    if kind is _Added:
+        return _TABLE.c[name].concat(bindparam(f"new_{name}", type_=_TABLE.c[name].type))
     if kind is timedelta:
         return func.now() + bindparam(f"new_{name}", type_=Interval)
     return bindparam(f"new_{name}", type_=_TABLE.c[name].type)
@@ -453,11 +461,13 @@ def complete(
     warnings: Sequence[dict[str, str]],
     stage: str | None,
     wrapped_key: bytes | None = None,
+    stored: Mapping[str, Any] | None = None,
     options: dict[str, Any] | None = None,
 ) -> TryOnSession | None:
     """End a claimed session with its picture, which is stored already.
 
     wrapped_key: a new one, the picture's; nobody can read from now on what lies under the old one.
+    stored: what is to be remembered of the picture for the receipt.
     options: where the engine has decided what was left open, all of them with that.
     """
     decided: dict[str, Any] = {} if options is None else {"options": options}
@@ -475,6 +485,7 @@ def complete(
         warnings=list(warnings),
         stage=stage,
         progress=1.0,
+        stored=_Added(stored or {}),
         **decided,
     )
 
@@ -785,15 +796,33 @@ def pending_deliveries(tx: Session) -> int:
 # --- erasing --------------------------------------------------------------------------------
 
 
-def expire(tx: Session, session_ids: Collection[UUID]) -> list[UUID]:
-    """Make sessions invisible; returns those that there were, expired ones included."""
+class Erased(NamedTuple):
+    """A row that was deleted. now: when, by the database's clock."""
+
+    id: UUID
+    stored: dict[str, Any]
+    reason: str
+    now: datetime
+
+
+def expire(
+    tx: Session, session_ids: Collection[UUID], *, reason: str
+) -> dict[UUID, dict[str, Any]]:
+    """Make sessions invisible; returns those that there were, expired ones included.
+
+    reason: why they are erased; of several who begin, the first one's counts.
+    Each comes with what it remembers of its pictures.
+    """
     change = (
         update(TryOnSession)
         .where(TryOnSession.id.in_(_locked(tx, session_ids)))
-        .values(expires_at=func.least(TryOnSession.expires_at, func.now()))
-        .returning(TryOnSession.id)
+        .values(
+            expires_at=func.least(TryOnSession.expires_at, func.now()),
+            erasing=func.coalesce(TryOnSession.erasing, reason),
+        )
+        .returning(TryOnSession.id, TryOnSession.stored)
     )
-    return list(tx.scalars(change))
+    return {row.id: row.stored for row in tx.execute(change)}
 
 
 def inputs_due(tx: Session, *, limit: int) -> list[UUID]:
@@ -850,12 +879,59 @@ def next_expiry_s(tx: Session, *, within: timedelta) -> float | None:
     return None if seconds is None else float(seconds)
 
 
-def remove(tx: Session, session_ids: Collection[UUID]) -> int:
-    """Delete the rows of expired sessions, whose files are gone already."""
+def remove(tx: Session, session_ids: Collection[UUID]) -> list[Erased]:
+    """Delete the rows of expired sessions, whose files are gone already. Add their receipts!"""
     gone = delete(TryOnSession).where(
         TryOnSession.id.in_(_locked(tx, session_ids)), TryOnSession.expires_at <= func.now()
     )
-    return len(list(tx.scalars(gone.returning(TryOnSession.id))))
+    row = TryOnSession
+    # The clock of the statement, not of its transaction, which began before it had the locks.
+    found = gone.returning(row.id, row.stored, row.erasing, func.clock_timestamp())
+    return [Erased(*columns) for columns in tx.execute(found)]
+
+
+def add_receipts(tx: Session, receipts: Sequence[Mapping[str, Any]]) -> None:
+    """Keep these documents."""
+    rows = [
+        {
+            "id": UUID(receipt["id"]),
+            "session_sha256": receipt["statement"]["session_sha256"],
+            "erased_at": datetime.fromisoformat(receipt["statement"]["erased_at"]),
+            "document": receipt,
+        }
+        for receipt in receipts
+    ]
+    if rows:
+        tx.execute(insert(DeletionReceipt), rows)
+
+
+def find_receipt(
+    tx: Session, *, keep: timedelta, id_: UUID | None = None, session_sha256: str | None = None
+) -> dict[str, Any] | None:
+    """The receipt with this id, or of this session, if it is not past its time; the newest."""
+    row = DeletionReceipt
+    query = (
+        select(row.document)
+        .where(
+            or_(row.id == id_, row.session_sha256 == session_sha256),
+            row.erased_at > func.now() - _interval(keep),
+        )
+        .order_by(row.erased_at.desc())
+        .limit(1)
+    )
+    return tx.scalar(query)
+
+
+def remove_receipts(tx: Session, *, keep: timedelta, limit: int) -> int:
+    """Delete receipts past their time, at most `limit`; how many."""
+    due = (
+        select(DeletionReceipt.id)
+        .where(DeletionReceipt.erased_at <= func.now() - _interval(keep))
+        .limit(limit)
+        .with_for_update(skip_locked=True)
+    )
+    gone = delete(DeletionReceipt).where(DeletionReceipt.id.in_(due))
+    return len(list(tx.scalars(gone.returning(DeletionReceipt.id))))
 
 
 def existing(tx: Session, session_ids: Collection[UUID]) -> set[UUID]:

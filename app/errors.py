@@ -70,6 +70,10 @@ class SessionNotFound(RequestError):
     status, code, title = 404, "session_not_found", "There is no such session"
 
 
+class ReceiptNotFound(RequestError):
+    status, code, title = 404, "receipt_not_found", "There is no such receipt"
+
+
 class MethodNotAllowed(RequestError):
     status, code, title = 405, "method_not_allowed", "This address does not take that method"
 

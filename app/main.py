@@ -36,7 +36,7 @@ from app.middleware.edge import Cors, ProcessEdge
 from app.middleware.lenient import Lenient
 from app.middleware.limits import Limits
 from app.middleware.logging import RequestLogging
-from app.routers import catalogue, health, tryon
+from app.routers import catalogue, health, receipts, tryon
 from app.runtime import Runtime, engine_names, serving
 from app.services.ratelimit import ClientAddress, RateLimiter
 
@@ -108,7 +108,7 @@ def create_app(
         ],
     )
     problems.install(app)
-    for router in (tryon.router, catalogue.router, health.router):
+    for router in (tryon.router, receipts.router, catalogue.router, health.router):
         app.include_router(router)
     _add_documentation(app, settings)
     web.install(app, page)

@@ -26,6 +26,8 @@ class TryOnSession(Base):
         they are stored as they are.
     consent_version: what the shopper agreed to, in the client's words.
     delete_inputs_early: the uploaded pictures go as soon as the session is final.
+    stored: what was written of its pictures, by storage key: size and digest, for the receipt.
+    erasing: why, once its erasure has begun.
     idempotency_*: keyed hashes of the key that a create came with, and of its content.
     webhook_url: whom to tell that the session is final, sealed. webhook_receiver: a keyed hash of
         its host, by which those to one receiver are told from the others.
@@ -88,6 +90,11 @@ class TryOnSession(Base):
     idempotency_digest: Mapped[str | None] = mapped_column(String(64))
     webhook_url: Mapped[bytes | None] = mapped_column(LargeBinary)
     webhook_receiver: Mapped[str | None] = mapped_column(String(16))
+    # Deferred: polls have no use for it.
+    stored: Mapped[dict[str, Any]] = mapped_column(
+        JSONB, server_default=text("'{}'"), deferred=True
+    )
+    erasing: Mapped[str | None] = mapped_column(String(16))
 
     @property
     def inputs_are_gone(self) -> bool:
@@ -121,3 +128,23 @@ class Delivery(Base):
     last_error: Mapped[str | None] = mapped_column(String(32))
     created_at: Mapped[datetime] = mapped_column(UtcDateTime, server_default=func.now())
     ended_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+
+
+class DeletionReceipt(Base):
+    """What is left of an erased session: nothing personal, and nothing that leads to it.
+
+    session_sha256: of the session's id. Not unique: a row that a backup brings back is erased
+        again.
+    document: the receipt, whole and signed.
+    """
+
+    __tablename__ = "deletion_receipts"
+    __table_args__ = (
+        Index("idx_receipts_session", "session_sha256"),
+        Index("idx_receipts_erased_at", "erased_at"),
+    )
+
+    id: Mapped[UUID] = mapped_column(primary_key=True)
+    session_sha256: Mapped[str] = mapped_column(String(64))
+    erased_at: Mapped[datetime] = mapped_column(UtcDateTime)
+    document: Mapped[dict[str, Any]] = mapped_column(JSONB)

@@ -25,6 +25,7 @@ from app.errors import (
     MethodNotAllowed,
     NotFound,
     RateLimited,
+    ReceiptNotFound,
     RequestError,
     ServiceError,
     SessionNotFound,
@@ -47,6 +48,7 @@ _FILES = ("person_image", "garment_image")
 _OF_FIELD = {"user_token": UserTokenInvalid}
 _TIMED = (ServiceError, RateLimited, IdempotencyInProgress)
 """Errors that say when to try again."""
+_OF_PATH = {"session_id": SessionNotFound, "receipt_id": ReceiptNotFound}
 _FORMS = ("multipart/form-data", "application/x-www-form-urlencoded")
 
 
@@ -157,7 +159,7 @@ def _of_validation(found: Sequence[Any], *, sent: str) -> tuple[TryOnError, Sequ
     """
     if (place := next((one for one in found if one["loc"][0] == "path"), None)) is not None:
         # What cannot be an id is no session's: it is not there, like every other unknown one.
-        return (SessionNotFound if _field(place) == "session_id" else NotFound)(), ()
+        return _OF_PATH.get(_field(place), NotFound)(), ()
     if found[0]["loc"][0] == "body" and sent and not sent.startswith(_FORMS):
         return UnsupportedMediaType("Send multipart/form-data."), ()
     errors = [FieldError(pointer=f"#/{_field(one)}", detail=_sentence(one)) for one in found]

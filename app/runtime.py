@@ -26,6 +26,7 @@ from app.services.idempotency import Running
 from app.services.images import ImageLimits
 from app.services.polls import Polls
 from app.services.queue import Bell, Queue
+from app.services.receipts import Issuer
 from app.services.receivers import Caller, Receivers
 from app.services.sessions import Door
 from app.services.storage import LocalStorage, Storage
@@ -68,6 +69,7 @@ class Runtime:
     waits: Waits
     storage: Storage
     vault: Vault
+    issuer: Issuer
     engines: dict[str, OfferedEngine]
     queue: Queue
     bell: Bell
@@ -179,6 +181,9 @@ def open_runtime(settings: Settings) -> Iterator[Runtime]:
             waits=Waits(polls, reads),
             storage=LocalStorage(settings.storage_folder),
             vault=Vault(keyring.wrapping, encrypt=settings.encrypt_pictures),
+            issuer=Issuer(
+                keyring.receipt_seeds, keep=timedelta(days=settings.receipt_retention_days)
+            ),
             engines=offered_engines(settings),
             queue=bell,
             door=Door(settings.queue_limit),
@@ -287,6 +292,7 @@ def _scheduler(runtime: Runtime) -> Scheduler:
     return Scheduler(
         runtime.db,
         runtime.storage,
+        runtime.issuer,
         runtime.queue,
         purge_every=timedelta(minutes=settings.purge_interval_minutes),
         recover_every=timedelta(seconds=min(RECOVER_EVERY_S, settings.lease_seconds / 3)),

@@ -98,6 +98,105 @@ class SessionList(BaseModel):
     next_cursor: str | None = Field(description="Pass it as `cursor` for the next page.")
 
 
+_HASH = r"^[0-9a-f]{64}$"
+_RECEIPT_EXAMPLE: dict[str, Any] = {
+    "id": "0d5f4bd2-6f0e-4b6e-9f2b-3a8f6f1f0c11",
+    "statement": {
+        "type": "tryonai.deletion",
+        "version": 1,
+        "session_sha256": "2f9ac0b1a1d7b7b5a1f6a7a54e2f2a5d1d2a4fd9d3ad1ba6f3f2d8f8f2b1c7e0",
+        "reason": "request",
+        "erased_at": "2026-11-22T10:05:00.000Z",
+        "pictures": [
+            {
+                "role": "input",
+                "size": 69595,
+                "sha256": "8b1a9953c4611296a827abf8c47804d7e6c49c6b2d1f4f1d3d3f2f0d6a0b9c11",
+            }
+        ],
+        "others": 0,
+    },
+    "key_id": "Zg5nqY0q3q9p3m2m3xF4mJ5ZC4v3l8n6B9d2f7h1k0s",
+    "signature": "J0m9…",
+}
+
+
+class _Stated(BaseModel):
+    """Part of a receipt: as it stands there, and nothing beside it."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+
+
+class ErasedPicture(_Stated):
+    role: Literal["input", "garment", "output", "draft"] = Field(
+        description="`draft`: a picture whose writing was interrupted."
+    )
+    size: int = Field(ge=0, lt=2**53, description="Bytes, as it was stored.")
+    sha256: str | None = Field(
+        pattern=_HASH,
+        description="Of what was stored, which is ciphertext; null where it was in clear.",
+    )
+
+
+class DeletionStatement(_Stated):
+    """What the service states: at that time nothing of this session was left in its place."""
+
+    type: Literal["tryonai.deletion"]
+    version: Literal[1]
+    session_sha256: str = Field(
+        pattern=_HASH,
+        description="Of the 36 characters of the session's id: `printf %s "
+        "7d6f1f0e-8f3a-4f0e-9d0a-0c8e4a1b2c3d | sha256sum`.",
+    )
+    reason: Literal["request", "expiry", "repair"] = Field(
+        description="Its owner asked, its time was over, or its pictures were lost."
+    )
+    erased_at: str = Field(
+        pattern=r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z$",
+        description="When the last of it was gone, by the database's clock.",
+    )
+    pictures: list[ErasedPicture] = Field(description="All that were stored of it.")
+    others: int = Field(
+        ge=0, lt=2**53, description="Further files that went with it, of which no more is known."
+    )
+
+
+class DeletionReceipt(_Stated):
+    """A signed statement that a session was erased. `docs/privacy.md` says what it proves."""
+
+    model_config = ConfigDict(json_schema_extra={"example": _RECEIPT_EXAMPLE})
+
+    id: str = Field(pattern=r"^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$")
+    statement: DeletionStatement
+    key_id: str = Field(
+        pattern=r"^[A-Za-z0-9_-]{43}$", description="The JWK thumbprint of the key (RFC 7638)."
+    )
+    signature: str = Field(
+        pattern=r"^[A-Za-z0-9_-]{86}$",
+        description="Ed25519, in base64url, over the RFC 8785 JSON of all but `signature`.",
+    )
+
+
+class ReceiptList(BaseModel):
+    items: list[DeletionReceipt]
+
+
+class ReceiptKey(BaseModel):
+    """A public key as RFC 7517 and RFC 8037 write it. kid: its thumbprint, a receipt's `key_id`."""
+
+    kty: Literal["OKP"]
+    crv: Literal["Ed25519"]
+    x: str
+    kid: str
+    use: Literal["sig"]
+
+
+class ReceiptKeys(BaseModel):
+    """The JWK set: first the key that signs now, then those of secrets before."""
+
+    keys: list[ReceiptKey]
+
+
 class LicenceOut(BaseModel):
     subject: str
     licence: str

@@ -15,6 +15,11 @@ from uuid import UUID
 
 _DIGEST = hashlib.sha256
 
+_PURPOSES = (
+    *(b"owner", b"url", b"client", b"wrap"),
+    *(b"idempotency", b"content", b"receiver", b"webhook", b"receipt"),
+)
+
 # Expiry is rounded up to steps, so that a polled body and its ETag stay the same for a while.
 URL_STEP_S = 150
 URL_LIFE_S = 300
@@ -39,16 +44,18 @@ class Keyring:
             purpose: [
                 hkdf_sha256(secret.encode(), info=b"tryonai " + purpose) for secret in secrets
             ]
-            for purpose in (
-                *(b"owner", b"url", b"client", b"wrap"),
-                *(b"idempotency", b"content", b"receiver", b"webhook"),
-            )
+            for purpose in _PURPOSES
         }
 
     @property
     def wrapping(self) -> Sequence[bytes]:
         """The keys under which sessions' keys are kept (`services/crypto.py`)."""
         return self._keys[b"wrap"]
+
+    @property
+    def receipt_seeds(self) -> Sequence[bytes]:
+        """Of the Ed25519 keys that sign receipts (`services/receipts.py`)."""
+        return self._keys[b"receipt"]
 
     def owner(self, token: str) -> str:
         """What is stored instead of a user token: 64 hex digits."""

@@ -214,7 +214,7 @@ def _sweep(folder: Path) -> tuple[int, int, int]:
         f"?host={address['host']}&port={address['port']}"
     )
     storage = LocalStorage(folder / "uploads")
-    report = cleanup.sweep(open_db(url, pool_size=2), storage, age=timedelta(0))
+    report = cleanup.sweep(open_db(url, pool_size=2), storage, server.ISSUER, age=timedelta(0))
     existing = {row[0] for row in _query(folder, "SELECT id::text FROM tryon_sessions")}
     left = [
         stored.key

@@ -67,7 +67,7 @@ class _Race:
         with self.db.begin() as tx:
             tx.execute(text(expire), {"id": session_id})
         while self._state(session_id) != "nothing":
-            if not cleanup.purge(self.db, LocalStorage(self.uploads)).ran:
+            if not cleanup.purge(self.db, LocalStorage(self.uploads), server.ISSUER).ran:
                 time.sleep(0.002)  # one at a time
 
 

@@ -10,6 +10,7 @@ import sys
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from datetime import timedelta
 from pathlib import Path
 from urllib.error import URLError
 from urllib.request import urlopen
@@ -17,8 +18,11 @@ from urllib.request import urlopen
 import psutil
 
 from app.config import ROOT, Settings, load_settings
+from app.services.receipts import Issuer
+from app.signing import Keyring
 
 SECRET = "a secret that only the bench knows"
+ISSUER = Issuer(Keyring([SECRET]).receipt_seeds, keep=timedelta(days=100))
 READY_S = 60.0
 STOP_S = 30.0
 

@@ -208,7 +208,8 @@ class Databases:
         try:
             self._end_connections(name)
             with closing(_connect(self._named(name))) as connection:
-                connection.cursor().execute("DELETE FROM tryon_sessions")
+                for table in ("tryon_sessions", "deletion_receipts"):
+                    connection.cursor().execute(f"DELETE FROM {table}")
                 whole = _fingerprint(connection) == self._print
             if whole:
                 new = self._next()

@@ -23,7 +23,7 @@ from fastapi import (
     Security,
     UploadFile,
 )
-from fastapi.responses import StreamingResponse
+from fastapi.responses import JSONResponse, StreamingResponse
 from fastapi.security import APIKeyQuery
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 from starlette.datastructures import UploadFile as UploadedFile
@@ -35,9 +35,10 @@ from app.engines import Category, Mode, PhotoType
 from app.errors import ConsentRequired, EngineUnavailable, EngineUnknown, WebhookRefused
 from app.problems import documented
 from app.runtime import Runtime
-from app.schemas import SessionList, SessionOut
+from app.schemas import DeletionReceipt, ReceiptList, SessionList, SessionOut
 from app.services import idempotency, images, receivers, sessions, waits
 from app.services.idempotency import Repeatable
+from app.services.receipts import Document
 from app.services.sessions import PictureName, Submission
 
 router = APIRouter(prefix="/api/tryon/sessions", tags=["sessions"])
@@ -237,6 +238,7 @@ def _make(
         rt.storage,
         submission,
         vault=rt.vault,
+        issuer=rt.issuer,
         retention=rt.retention,
         door=rt.door,
         once=once,
@@ -358,35 +360,68 @@ def _render(seen: Seen | None, rt: Runtime, owners: Sequence[str]) -> tuple[byte
     return content, f'"{hashlib.sha256(content).hexdigest()[:32]}"'
 
 
+Prefer = Annotated[
+    list[str] | None,
+    Header(description="`return=representation`: answer with the receipts of what was erased."),
+]
+_RETURN = "return=representation"
+
+
+def _returning(model: type[BaseModel]) -> dict[int | str, dict[str, Any]]:
+    applied = {"description": f"`{_RETURN}`.", "schema": {"type": "string"}}
+    return {
+        200: {
+            "model": model,
+            "description": f"Erased, and asked for with `Prefer: {_RETURN}`.",
+            "headers": {"Preference-Applied": applied},
+        }
+    }
+
+
+def _wants_receipt(prefer: Sequence[str] | None) -> bool:
+    return preferences.parse(prefer or ()).get("return") == "representation"
+
+
+def _with_receipts(content: Document) -> Response:
+    headers = {"Preference-Applied": _RETURN, "Cache-Control": "no-store"}
+    return JSONResponse(content, headers=headers)
+
+
 @router.delete(
     "/{session_id}",
     status_code=204,
-    responses=documented(
+    responses=_returning(DeletionReceipt)
+    | documented(
         errors.UserTokenRequired,
         errors.SessionNotFound,
         errors.RateLimited,
         errors.DatabaseUnavailable,
     ),
 )
-def erase_one(session_id: UUID, rt: Rt, owners: Owners) -> Response:
+def erase_one(session_id: UUID, rt: Rt, owners: Owners, prefer: Prefer = None) -> Response:
     """Erase a session in any state: row and pictures; a running job is cancelled.
 
-    One that is gone already, unknown or another's is answered the same, without effect; what
+    One that is gone already, unknown or another's is answered with 204 too, without effect; what
     cannot be an id is 404.
     """
-    sessions.erase_one(rt.db, rt.storage, session_id, owners=owners)
-    return Response(status_code=204)
+    receipt = sessions.erase_one(rt.db, rt.storage, rt.issuer, session_id, owners=owners)
+    if receipt is None or not _wants_receipt(prefer):
+        return Response(status_code=204)
+    return _with_receipts(receipt)
 
 
 @router.delete(
     "",
     status_code=204,
-    responses=documented(errors.UserTokenRequired, errors.RateLimited, errors.DatabaseUnavailable),
+    responses=_returning(ReceiptList)
+    | documented(errors.UserTokenRequired, errors.RateLimited, errors.DatabaseUnavailable),
 )
-def erase_all(rt: Rt, owners: Owners) -> Response:
+def erase_all(rt: Rt, owners: Owners, prefer: Prefer = None) -> Response:
     """Erase everything of this user token."""
-    sessions.erase_all(rt.db, rt.storage, owners=owners)
-    return Response(status_code=204)
+    signed = sessions.erase_all(rt.db, rt.storage, rt.issuer, owners=owners)
+    if not _wants_receipt(prefer):
+        return Response(status_code=204)
+    return _with_receipts({"items": signed})
 
 
 Signature = Annotated[

@@ -25,6 +25,7 @@ from app.metrics import LEASES_LOST, PURGED
 from app.models import TryOnSession
 from app.services import erasure
 from app.services.queue import Queue
+from app.services.receipts import Issuer, Reason
 from app.services.storage import Storage
 
 log = structlog.get_logger(__name__)
@@ -47,6 +48,8 @@ GATHER_S = 5.0
 # What falls due is erased at once, and tried again for so long; then it is for the whole purge,
 # which comes less often, and so tells the log less often of what cannot be erased.
 LATELY = timedelta(minutes=2)
+
+RECEIPTS_AT_ONCE = 1000
 
 T = TypeVar("T")
 Stopped = Callable[[], bool]
@@ -115,12 +118,13 @@ def finish_inputs(db: Db, storage: Storage) -> None:
 def purge(
     db: Db,
     storage: Storage,
+    issuer: Issuer,
     *,
     within: timedelta | None = None,
     on_progress: Callable[[int], None] = lambda _: None,
     stopped: Stopped = _never,
 ) -> PurgeReport:
-    """Erase every session past its time: files, then row, in batches.
+    """Erase every session past its time, in batches; and receipts past theirs.
 
     within: only those that fell due so lately.
     on_progress: told how many are gone so far. stopped: asked before each session.
@@ -134,28 +138,36 @@ def purge(
                 batch = crud.expired(tx, limit=erasure.BATCH, skip=failed, within=within)
             if not batch:
                 break
-            erased, refused = _erase_what_can_be(db, storage, batch, stopped)
+            erased, refused = _erase_what_can_be(db, storage, issuer, batch, Reason.EXPIRY, stopped)
             gone += erased
             failed += refused
             on_progress(gone)
+        forgotten = _forget_receipts(db, issuer, stopped) if within is None else 0
     PURGED.inc(gone)
-    if gone or failed:
-        log.info("purge.done", sessions=gone, failed=failed)
+    if gone or failed or forgotten:
+        log.info("purge.done", sessions=gone, failed=failed, receipts=forgotten)
     return PurgeReport(sessions=gone, failed=failed)
 
 
-def purge_due(db: Db, storage: Storage, *, within: timedelta, stopped: Stopped = _never) -> float:
+def purge_due(
+    db: Db, storage: Storage, issuer: Issuer, *, within: timedelta, stopped: Stopped = _never
+) -> float:
     """Erase what fell due lately, if anything did; how long to rest until more does, seconds."""
     with db() as tx:
         due_s = crud.next_expiry_s(tx, within=within)
     if due_s is None or due_s > 0:
         return LOOK_EVERY_S if due_s is None else min(max(due_s, GATHER_S), LOOK_EVERY_S)
-    refused = purge(db, storage, within=within, stopped=stopped).failed
+    refused = purge(db, storage, issuer, within=within, stopped=stopped).failed
     return LOOK_EVERY_S if refused else GATHER_S
 
 
 def sweep(
-    db: Db, storage: Storage, *, age: timedelta = SWEEP_AGE, stopped: Stopped = _never
+    db: Db,
+    storage: Storage,
+    issuer: Issuer,
+    *,
+    age: timedelta = SWEEP_AGE,
+    stopped: Stopped = _never,
 ) -> SweepReport:
     """Make files and rows agree: delete files without a row, and rows whose pictures are gone.
 
@@ -171,7 +183,7 @@ def sweep(
             log.error("sweep.wrong_storage", sessions=torn)
             return SweepReport(wrong_storage=True)
         files, stuck = _sweep_files(db, storage, datetime.now(UTC) - age, stopped)
-        rows, refused = _sweep_rows(db, storage, doomed, stopped)
+        rows, refused = _sweep_rows(db, storage, issuer, doomed, stopped)
     log.info("sweep.done", files=files, rows=rows, failed=stuck + refused)
     return SweepReport(files=files, rows=rows, failed=stuck + refused)
 
@@ -186,6 +198,7 @@ class Scheduler:
         self,
         db: Db,
         storage: Storage,
+        issuer: Issuer,
         queue: Queue,
         *,
         purge_every: timedelta,
@@ -204,7 +217,7 @@ class Scheduler:
         self._recovering = threading.Thread(
             target=self._recover_always, name="recover", daemon=True
         )
-        self._purge_due = partial(purge_due, db, storage, stopped=stopped)
+        self._purge_due = partial(purge_due, db, storage, issuer, stopped=stopped)
         self._purging = threading.Thread(target=self._purge_always, name="purge", daemon=True)
         self._scheduler = BackgroundScheduler(
             timezone=UTC,
@@ -212,8 +225,8 @@ class Scheduler:
         )
         now = datetime.now(UTC)
         jobs: tuple[tuple[Callable[[], object], timedelta, timedelta], ...] = (
-            (lambda: purge(db, storage, stopped=stopped), purge_every, FIRST_PURGE),
-            (lambda: sweep(db, storage, stopped=stopped), timedelta(days=1), FIRST_SWEEP),
+            (lambda: purge(db, storage, issuer, stopped=stopped), purge_every, FIRST_PURGE),
+            (lambda: sweep(db, storage, issuer, stopped=stopped), timedelta(days=1), FIRST_SWEEP),
         )
         for job, every, first in jobs:
             self._scheduler.add_job(
@@ -272,25 +285,41 @@ def _tell(exc: Exception) -> None:
 
 
 def _erase_what_can_be(
-    db: Db, storage: Storage, batch: list[UUID], stopped: Stopped
+    db: Db,
+    storage: Storage,
+    issuer: Issuer,
+    batch: list[UUID],
+    reason: Reason,
+    stopped: Stopped,
 ) -> tuple[int, int]:
     """Erase a batch at once; where the storage refuses, one by one, so that one does not stop all.
 
     Returns how many are gone, and how many could not be erased.
     """
     try:
-        return erasure.erase(db, storage, batch, stopped=stopped), 0
+        return len(erasure.erase(db, storage, issuer, batch, reason=reason, stopped=stopped)), 0
     except ServiceError:
         gone = failed = 0
         for session_id in batch:
             if stopped():
                 break
             try:
-                gone += erasure.erase(db, storage, [session_id])
+                gone += len(erasure.erase(db, storage, issuer, [session_id], reason=reason))
             except ServiceError as exc:
                 failed += 1
                 log.warning("purge.refused", session_id=str(session_id), code=exc.code)
         return gone, failed
+
+
+def _forget_receipts(db: Db, issuer: Issuer, stopped: Stopped) -> int:
+    gone = 0
+    while not stopped():
+        with db.begin() as tx:
+            removed = crud.remove_receipts(tx, keep=issuer.keep, limit=RECEIPTS_AT_ONCE)
+        gone += removed
+        if removed < RECEIPTS_AT_ONCE:
+            break
+    return gone
 
 
 def _examine_rows(
@@ -350,7 +379,9 @@ def _sweep_files(
     return deleted, failed
 
 
-def _sweep_rows(db: Db, storage: Storage, doomed: list[UUID], stopped: Stopped) -> tuple[int, int]:
+def _sweep_rows(
+    db: Db, storage: Storage, issuer: Issuer, doomed: list[UUID], stopped: Stopped
+) -> tuple[int, int]:
     """Erase these. Returns how many are gone, and how many could not be erased."""
     gone = failed = 0
     for batch in _batches(doomed, erasure.BATCH):
@@ -358,7 +389,7 @@ def _sweep_rows(db: Db, storage: Storage, doomed: list[UUID], stopped: Stopped) 
             break
         for session_id in batch:
             log.warning("sweep.incomplete", session_id=str(session_id))
-        erased, refused = _erase_what_can_be(db, storage, batch, stopped)
+        erased, refused = _erase_what_can_be(db, storage, issuer, batch, Reason.REPAIR, stopped)
         gone += erased
         failed += refused
     return gone, failed

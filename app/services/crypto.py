@@ -39,6 +39,11 @@ _KEY_BYTES = 32
 _URL = b"webhook"
 
 
+def is_sealed(stored: bytes) -> bool:
+    """Whether this is what `PictureKey.seal` made with a key."""
+    return stored.startswith(_FORMAT)
+
+
 class PictureUnreadable(TryOnError):
     """What is stored cannot be deciphered: damaged, exchanged, or under a key that is not here.
 
@@ -72,10 +77,10 @@ class PictureKey:
     def unseal(self, name: str, stored: bytes) -> bytes:
         """The picture again. Raises PictureUnreadable."""
         if self._cipher is None:
-            if stored.startswith(_FORMAT):
+            if is_sealed(stored):
                 raise PictureUnreadable
             return stored
-        if not stored.startswith(_FORMAT):
+        if not is_sealed(stored):
             raise PictureUnreadable
         return _decrypt(self._cipher, stored[len(_FORMAT) :], name.encode())
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
 from typing import TypeVar
 from uuid import UUID
 
@@ -11,7 +12,10 @@ import structlog
 
 from app import crud
 from app.database import Db
-from app.services.storage import Storage
+from app.errors import ServiceError
+from app.services import receipts
+from app.services.receipts import Document, Issuer, Reason, Stored, Written
+from app.services.storage import PictureMissing, Storage
 
 log = structlog.get_logger(__name__)
 
@@ -26,35 +30,54 @@ a second, because it waits for the disk at each; four delete those of 1,500 to 2
 T = TypeVar("T")
 
 
+@dataclass
+class Found:
+    """What was deleted of a session.
+
+    files: all of it. read: what its row did not remember, and was looked at before. others: how
+    many of that could not be.
+    """
+
+    files: int = 0
+    read: dict[str, Written] = field(default_factory=dict)
+    others: int = 0
+
+
 def erase(
     db: Db,
     storage: Storage,
+    issuer: Issuer,
     session_ids: Collection[UUID],
     *,
+    reason: Reason,
     stopped: Callable[[], bool] = lambda: False,
-) -> int:
-    """Erase sessions in any state; returns how many rows are gone.
+) -> list[Document]:
+    """Erase sessions in any state; returns the receipts of those whose rows are gone by this.
 
     First they become invisible, and whoever works on one hears of it; then the files go, then the
-    rows. A worker that finishes meanwhile finds no live row and deletes what it wrote; a crash in
-    between leaves an expired row, which the next purge takes.
+    rows, and with them, in the same transaction, come the receipts. A worker that finishes
+    meanwhile finds no live row and deletes what it wrote; a crash in between leaves an expired row,
+    which the next purge takes.
     """
     with db.begin() as tx:
-        found = crud.expire(tx, session_ids)
-        crud.notify_all(tx, crud.News.ERASED, found)
-    if not found:
-        return 0
+        known = crud.expire(tx, session_ids, reason=reason)
+        crud.notify_all(tx, crud.News.ERASED, list(known))
+    if not known:
+        return []
 
-    def delete(session_id: UUID) -> int | None:
-        return None if stopped() else delete_files(storage, session_id)
+    def delete(session_id: UUID) -> Found | None:
+        return None if stopped() else delete_files(storage, session_id, known=known[session_id])
 
-    counts = dict(zip(found, _at_once(delete, found), strict=True))
-    done = [session_id for session_id, count in counts.items() if count is not None]
+    tried = zip(known, _at_once(delete, list(known)), strict=True)
+    done = {session_id: found for session_id, found in tried if found is not None}
     storage.settle(INPUTS, OUTPUTS)
     with db.begin() as tx:
         rows = crud.remove(tx, done)
-    log.info("session.erased", sessions=rows, files=sum(filter(None, counts.values())))
-    return rows
+        signed = [_sign(issuer, row, done[row.id]) for row in rows]
+        if issuer.keep:
+            crud.add_receipts(tx, signed)
+    log.info("session.erased", sessions=len(rows), files=sum(one.files for one in done.values()))
+    return signed
 
 
 def delete_inputs(db: Db, storage: Storage, session_ids: Collection[UUID]) -> None:
@@ -75,8 +98,36 @@ def _at_once(step: Callable[[UUID], T], session_ids: Sequence[UUID]) -> list[T]:
         return list(pool.map(step, session_ids))
 
 
-def delete_files(storage: Storage, session_id: UUID) -> int:
-    """Delete every picture of a session; how many there were."""
-    return storage.delete_prefix(f"{INPUTS}/{session_id}") + storage.delete_prefix(
-        f"{OUTPUTS}/{session_id}"
+def delete_files(storage: Storage, session_id: UUID, *, known: Stored) -> Found:
+    """Delete every file of a session.
+
+    known: what its row remembers. What is there beside that, drafts and pictures of lost attempts,
+    is read first, so that the receipt can tell of it.
+    """
+    found = Found()
+    for prefix in (f"{INPUTS}/{session_id}", f"{OUTPUTS}/{session_id}"):
+        listed = 0
+        for one in storage.objects(prefix):
+            listed += one.key in known or _read(storage, one.key, found)
+        deleted = storage.delete_prefix(prefix)
+        found.files += deleted
+        found.others += max(0, deleted - listed)  # no objects of ours, or written just now
+    return found
+
+
+def _read(storage: Storage, key: str, found: Found) -> bool:
+    try:
+        found.read[key] = receipts.written(storage.get(key))
+    except (PictureMissing, ServiceError):  # what cannot be read must go all the same
+        return False
+    return True
+
+
+def _sign(issuer: Issuer, row: crud.Erased, found: Found) -> Document:
+    return issuer.issue(
+        row.id,
+        reason=row.reason,
+        erased_at=row.now,
+        stored={**found.read, **row.stored},
+        others=found.others,
     )

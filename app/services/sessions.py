@@ -29,10 +29,11 @@ from app.errors import (
 )
 from app.models import TryOnSession
 from app.schemas import SessionOut
-from app.services import erasure
+from app.services import erasure, receipts
 from app.services.crypto import PictureUnreadable, Vault
 from app.services.idempotency import Repeatable
 from app.services.images import Picture
+from app.services.receipts import Document, Issuer, Reason
 from app.services.storage import Storage
 from app.signing import Keyring, same_owner
 
@@ -128,6 +129,7 @@ def submit(
     submission: Submission,
     *,
     vault: Vault,
+    issuer: Issuer,
     retention: timedelta,
     door: Door,
     once: Repeatable | None = None,
@@ -142,6 +144,9 @@ def submit(
     url = submission.webhook_url
     input_key = f"{erasure.INPUTS}/{session_id}/person.jpg"
     garment_key = f"{erasure.INPUTS}/{session_id}/garment.jpg" if submission.garment else None
+    files = {input_key: key.seal(input_key, submission.person.data)}
+    if submission.garment and garment_key:
+        files[garment_key] = key.seal(garment_key, submission.garment.data)
     new = crud.NewSession(
         id=session_id,
         owner=submission.owner,
@@ -153,15 +158,15 @@ def submit(
         wrapped_key=key.wrapped,
         consent_version=submission.consent_version,
         delete_inputs_early=submission.delete_inputs_early,
+        stored={name: receipts.written(data) for name, data in files.items()},
         webhook_url=None if url is None else vault.seal_url(session_id, url),
         webhook_receiver=submission.receiver,
         once=None if once is None else (once.keys, once.digests[0]),
     )
     committing = False
     try:
-        storage.put(input_key, key.seal(input_key, submission.person.data))
-        if submission.garment and garment_key:
-            storage.put(garment_key, key.seal(garment_key, submission.garment.data))
+        for name, data in files.items():
+            storage.put(name, data)
         with db.begin() as tx:
             seen, waiting = crud.add_session(tx, new, count_to=door.queue_limit)
             if waiting >= door.queue_limit:
@@ -169,7 +174,7 @@ def submit(
                 raise door.refusal()
             committing = True
     except BaseException:
-        _undo(db, storage, session_id, committing=committing)
+        _undo(db, storage, issuer, session_id, committing=committing)
         raise
     log.info("session.created", session_id=str(session_id), engine=submission.engine)
     return seen
@@ -225,23 +230,36 @@ def page(reads: Db, *, owners: Sequence[str], limit: int, cursor: str | None) ->
     return Page(items, _write_cursor(items[-1].row) if more else None)
 
 
-def erase_one(db: Db, storage: Storage, session_id: UUID, *, owners: Sequence[str]) -> None:
-    """Erase a session in any state. One that is gone, unknown or another's is no error."""
+def erase_one(
+    db: Db, storage: Storage, issuer: Issuer, session_id: UUID, *, owners: Sequence[str]
+) -> Document | None:
+    """Erase a session in any state; its receipt. One that is gone, unknown or another's: None."""
     with db.begin() as tx:
         seen = crud.get_session(tx, session_id)
-    if seen is not None and same_owner(seen.row.user_token, owners):
-        erasure.erase(db, storage, [session_id])
+    if seen is None or not same_owner(seen.row.user_token, owners):
+        return None
+    signed = erasure.erase(db, storage, issuer, [session_id], reason=Reason.REQUEST)
+    # Where somebody else was first since we looked, it is his.
+    return signed[0] if signed else find_receipt(db, issuer, session_id)
 
 
-def erase_all(db: Db, storage: Storage, *, owners: Sequence[str]) -> int:
-    """Erase everything of an owner, what is expired included."""
-    erased = 0
+def erase_all(db: Db, storage: Storage, issuer: Issuer, *, owners: Sequence[str]) -> list[Document]:
+    """Erase everything of an owner, what is expired included; the receipts."""
+    signed: list[Document] = []
     while True:
         with db.begin() as tx:
             ids = crud.ids_of(tx, owners=owners, limit=erasure.BATCH)
         if not ids:
-            return erased
-        erased += erasure.erase(db, storage, ids)
+            return signed
+        signed += erasure.erase(db, storage, issuer, ids, reason=Reason.REQUEST)
+
+
+def find_receipt(reads: Db, issuer: Issuer, id_: UUID) -> Document | None:
+    """The kept receipt with this id, or of the session that had this id."""
+    with reads() as tx:
+        return crud.find_receipt(
+            tx, id_=id_, session_sha256=receipts.hash_of(id_), keep=issuer.keep
+        )
 
 
 def open_picture(
@@ -333,7 +351,7 @@ def _options(submission: Submission) -> dict[str, str | int | None]:
     }
 
 
-def _undo(db: Db, storage: Storage, session_id: UUID, *, committing: bool) -> None:
+def _undo(db: Db, storage: Storage, issuer: Issuer, session_id: UUID, *, committing: bool) -> None:
     """Take back what a create has left.
 
     committing: the answer to COMMIT may be what was lost, and a row without its pictures could only
@@ -341,8 +359,9 @@ def _undo(db: Db, storage: Storage, session_id: UUID, *, committing: bool) -> No
     or the sweep takes them.
     """
     try:
-        if not (committing and erasure.erase(db, storage, [session_id])):
-            erasure.delete_files(storage, session_id)
+        if committing and erasure.erase(db, storage, issuer, [session_id], reason=Reason.REPAIR):
+            return
+        erasure.delete_files(storage, session_id, known={})
     except Exception as exc:  # noqa: BLE001 - the first error is the one to tell; the sweep is the net
         log.warning("session.leftover", error=type(exc).__name__)
 

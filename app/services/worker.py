@@ -27,9 +27,10 @@ from app.engines.process import EngineProcess
 from app.errors import EngineError, EngineUnavailable, FailureCode, RunCancelled, ServiceError
 from app.metrics import JOB_SECONDS, JOBS
 from app.models import TryOnSession
-from app.services import erasure
+from app.services import erasure, receipts
 from app.services.crypto import PictureKey, PictureUnreadable, Vault
 from app.services.queue import Bell
+from app.services.receipts import Written
 from app.services.storage import PictureMissing, Storage
 
 log = structlog.get_logger(__name__)
@@ -255,9 +256,12 @@ class Worker:
         key = f"{erasure.OUTPUTS}/{row.id}/{attempt.number}.{SUFFIXES[job.output_format]}"
         lock = self._lock_of_output(row)
         sealed = lock.seal(key, output.data)
+        written = receipts.written(sealed)
         try:
             self._insist(attempt, lambda: self._storage.put(key, sealed))
-            done = self._insist(attempt, lambda: self._complete(row, attempt, key, output, lock))
+            done = self._insist(
+                attempt, lambda: self._complete(row, attempt, key, output, lock, written)
+            )
         except RunCancelled:
             done = None
         if done is None and not self._is_kept(row.id, key):
@@ -317,7 +321,13 @@ class Worker:
         return garment.path.read_bytes()
 
     def _complete(
-        self, row: TryOnSession, attempt: Attempt, key: str, output: Output, lock: PictureKey
+        self,
+        row: TryOnSession,
+        attempt: Attempt,
+        key: str,
+        output: Output,
+        lock: PictureKey,
+        written: Written,
     ) -> TryOnSession | None:
         with self._db.begin() as tx:
             return crud.complete(
@@ -330,6 +340,7 @@ class Worker:
                 stage=attempt.stage,
                 # Only what is new: who rotates keys may have wrapped the present one anew.
                 wrapped_key=None if lock.wrapped == row.wrapped_key else lock.wrapped,
+                stored={key: written},
                 options=output.category and row.options | {"category": output.category},
             )
 

@@ -17,6 +17,7 @@ from sqlalchemy.exc import OperationalError
 from app import crud
 from app.metrics import REGISTRY
 from app.services import erasure, events, waits
+from app.services.receipts import Reason
 from tests.api.sessions import (
     OWNER,
     SOMEBODY_ELSE,
@@ -81,7 +82,8 @@ def put_back(client: TestClient, session_id: str) -> None:
 
 
 def erase(client: TestClient, session_id: str) -> None:
-    erasure.erase(parts(client).db, parts(client).storage, [UUID(session_id)])
+    rt = parts(client)
+    erasure.erase(rt.db, rt.storage, rt.issuer, [UUID(session_id)], reason=Reason.REQUEST)
 
 
 def execute(client: TestClient, statement: str) -> None:

@@ -31,6 +31,7 @@ from app.models import TryOnSession
 from app.services import cleanup
 from app.services.crypto import Vault
 from app.services.queue import Bell
+from app.services.receipts import Issuer
 from app.services.storage import LocalStorage, Storage
 from app.services.worker import Worker, WorkerLimits
 from app.signing import Keyring
@@ -362,7 +363,9 @@ def losing_the_answer(
         yield lost
 
 
-VAULT = Vault(Keyring([SECRET]).wrapping, encrypt=True)
+KEYRING = Keyring([SECRET])
+VAULT = Vault(KEYRING.wrapping, encrypt=True)
+ISSUER = Issuer(KEYRING.receipt_seeds, keep=timedelta(days=100))
 """What opens and makes the keys of the tests' sessions."""
 
 

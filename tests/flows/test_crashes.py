@@ -13,6 +13,7 @@ from app.database import Db
 from app.services import cleanup
 from app.services.storage import LocalStorage
 from tests.flows.conftest import (
+    ISSUER,
     LOSE_LEASES,
     Run,
     Serve,
@@ -42,7 +43,7 @@ def test_sessions_survive_workers_killed_at_every_step(
     for session_id in ids:
         assert shopper.wait(session_id, "completed")["attempts"] == 2
         assert shopper.get(f"{session_id}/output").status_code == 200
-    assert cleanup.sweep(db, storage, age=timedelta(0)).files == 1, "the draft"
+    assert cleanup.sweep(db, storage, ISSUER, age=timedelta(0)).files == 1, "the draft"
     for session_id in ids:
         shopper.delete(session_id)
     assert files_in(uploads) == [], "what the dead have written goes with the session"
@@ -112,7 +113,7 @@ def test_a_server_killed_between_files_and_row_leaves_only_what_the_sweep_takes(
     assert server.wait() == -9
     assert len(files_in(uploads)) == 1
     assert sql("SELECT count(*) FROM tryon_sessions") == [(0,)]
-    assert cleanup.sweep(db, storage, age=timedelta(0)).files == 1
+    assert cleanup.sweep(db, storage, ISSUER, age=timedelta(0)).files == 1
     assert files_in(uploads) == []
 
 

@@ -15,6 +15,7 @@ from app.services.crypto import PictureUnreadable
 from app.services.storage import LocalStorage
 from tests.conftest import MakeClient
 from tests.flows.conftest import (
+    ISSUER,
     LOSE_LEASES,
     VAULT,
     Hooked,
@@ -125,7 +126,7 @@ def test_a_worker_killed_between_the_picture_and_the_photos_end_is_made_up_for(
     cleanup.finish_inputs(db, storage)
     assert files_in(uploads) == outputs(session_id)
     assert inputs_noted(sql) == 0
-    assert cleanup.sweep(db, storage).rows == 0, "it has all that it should have"
+    assert cleanup.sweep(db, storage, ISSUER).rows == 0, "it has all that it should have"
 
 
 def test_a_running_server_makes_up_for_it_by_itself(

@@ -14,6 +14,7 @@ from app.services.storage import LocalStorage
 from tests.conftest import MakeClient
 from tests.flows.conftest import (
     EXPIRE_ALL,
+    ISSUER,
     TOKEN,
     Hooked,
     Run,
@@ -153,7 +154,7 @@ def test_what_is_erased_while_its_output_is_written_leaves_no_file(
 
     def purge(_: str) -> None:
         sql(EXPIRE_ALL)
-        assert cleanup.purge(db, LocalStorage(uploads)).sessions == 1
+        assert cleanup.purge(db, LocalStorage(uploads), ISSUER).sessions == 1
 
     setattr(storage, f"{moment}_put", purge)
     late = outcomes("late")

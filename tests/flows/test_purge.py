@@ -18,6 +18,7 @@ from app.services.cleanup import PurgeReport, SweepReport
 from app.services.storage import LocalStorage, Storage
 from tests.flows.conftest import (
     EXPIRE_ALL,
+    ISSUER,
     Hooked,
     Nobody,
     Run,
@@ -50,11 +51,11 @@ def test_of_two_purges_at_once_one_does_the_work(
     def purge_too(_: str) -> None:
         if not seen:
             other = run("purge", "--sweep")
-            seen.append((cleanup.purge(db, storage), other.wait(), other.text))
+            seen.append((cleanup.purge(db, storage, ISSUER), other.wait(), other.text))
 
     storage.before_delete = purge_too
 
-    report = cleanup.purge(db, storage)
+    report = cleanup.purge(db, storage, ISSUER)
 
     ((other_report, status, text),) = seen
     assert report == PurgeReport(sessions=3)
@@ -121,7 +122,7 @@ def test_more_refusals_than_a_batch_do_not_hide_the_rest(
 
     storage.before_delete = refuse_but_the_last
 
-    report = cleanup.purge(db, storage)
+    report = cleanup.purge(db, storage, ISSUER)
 
     assert report == PurgeReport(sessions=1, failed=130)
     assert shopper.get(last).status_code == 404
@@ -136,8 +137,8 @@ def test_the_sweep_takes_files_without_a_row_and_rows_without_files(
     shutil.rmtree(uploads / "inputs" / torn)
     kept = f"inputs/{whole}/person.jpg"
 
-    too_early = cleanup.sweep(db, storage)
-    swept = cleanup.sweep(db, storage, age=timedelta(0))
+    too_early = cleanup.sweep(db, storage, ISSUER)
+    swept = cleanup.sweep(db, storage, ISSUER, age=timedelta(0))
 
     assert too_early == SweepReport(rows=1), "a young file may belong to an upload under way"
     assert swept == SweepReport(files=1)
@@ -152,7 +153,7 @@ def test_a_folder_that_is_not_mounted_costs_no_session(
     sql(AGE_ALL)
 
     elsewhere = tmp_path / "elsewhere"
-    swept = cleanup.sweep(db, LocalStorage(elsewhere))
+    swept = cleanup.sweep(db, LocalStorage(elsewhere), ISSUER)
     by_hand = run("purge", "--sweep", storage=elsewhere)
 
     assert swept == SweepReport(wrong_storage=True)
@@ -171,7 +172,7 @@ def test_a_folder_of_somebody_else_costs_neither_them_nor_us_anything(
     name = "inputs/.draft-1" if there == "a draft" else f"inputs/{uuid4()}/person.jpg"
     other.put(name, b"x")
 
-    swept = cleanup.sweep(db, other, age=timedelta(0))
+    swept = cleanup.sweep(db, other, ISSUER, age=timedelta(0))
 
     assert swept == SweepReport(wrong_storage=True)
     assert files_in(other.root) == [name]
@@ -185,7 +186,7 @@ def test_what_is_not_ours_does_not_keep_the_sweep_from_the_rest(
     sql("DELETE FROM tryon_sessions")
     (uploads / "inputs" / ".DS_Store").write_bytes(b"x")
 
-    swept = cleanup.sweep(db, storage, age=timedelta(0))
+    swept = cleanup.sweep(db, storage, ISSUER, age=timedelta(0))
 
     assert swept == SweepReport(files=1), bare
     assert files_in(uploads) == ["inputs/.DS_Store"]
@@ -204,7 +205,7 @@ def test_a_file_that_refuses_does_not_keep_the_sweep_from_the_rest(
 
     storage.before_delete = refuse
 
-    swept = cleanup.sweep(db, storage, age=timedelta(0))
+    swept = cleanup.sweep(db, storage, ISSUER, age=timedelta(0))
 
     assert swept == SweepReport(files=1, failed=1), other
     assert files_in(uploads) == [f"inputs/{refusing}/person.jpg"]
@@ -216,7 +217,7 @@ def test_a_folder_that_a_crash_left_empty_goes_with_the_sweep(
     kept = shopper.submit()
     (uploads / "inputs" / str(uuid4())).mkdir()
 
-    cleanup.sweep(db, storage, age=timedelta(0))
+    cleanup.sweep(db, storage, ISSUER, age=timedelta(0))
 
     assert [one.name for one in (uploads / "inputs").iterdir()] == [kept]
 
@@ -231,12 +232,12 @@ def test_a_purge_that_is_stopped_ends_after_the_session_at_hand(
     storage, stopping = Hooked(uploads), threading.Event()
     storage.before_delete = lambda _: stopping.set()
 
-    report = cleanup.purge(db, storage, stopped=stopping.is_set)
+    report = cleanup.purge(db, storage, ISSUER, stopped=stopping.is_set)
 
     assert report == PurgeReport(sessions=1)
     assert sql("SELECT count(*) FROM tryon_sessions") == [(3,)]
     assert len(files_in(uploads)) == 3
-    assert cleanup.purge(db, storage) == PurgeReport(sessions=3)
+    assert cleanup.purge(db, storage, ISSUER) == PurgeReport(sessions=3)
 
 
 def test_a_sweep_that_is_stopped_ends_after_the_file_at_hand(
@@ -248,7 +249,7 @@ def test_a_sweep_that_is_stopped_ends_after_the_file_at_hand(
     storage, stopping = Hooked(uploads), threading.Event()
     storage.before_delete = lambda _: stopping.set()
 
-    report = cleanup.sweep(db, storage, age=timedelta(0), stopped=stopping.is_set)
+    report = cleanup.sweep(db, storage, ISSUER, age=timedelta(0), stopped=stopping.is_set)
 
     assert report == SweepReport(files=1)
     assert len(files_in(uploads)) == 2
@@ -312,6 +313,7 @@ def _scheduler(db: Db, storage: Storage) -> cleanup.Scheduler:
     return cleanup.Scheduler(
         db,
         storage,
+        ISSUER,
         Nobody(),
         purge_every=timedelta(hours=1),
         recover_every=timedelta(seconds=10),
@@ -345,7 +347,7 @@ def test_sessions_are_erased_several_at_a_time(
     storage.before_delete = lambda prefix: prefix.startswith("inputs") and together.wait()
 
     # Alone, the first would wait for a second one in vain.
-    assert cleanup.purge(db, storage) == PurgeReport(sessions=4)
+    assert cleanup.purge(db, storage, ISSUER) == PurgeReport(sessions=4)
 
     assert files_in(uploads) == []
 
@@ -379,7 +381,7 @@ def test_the_next_look_is_when_the_next_session_falls_due(
     shopper: Shopper, db: Db, storage: LocalStorage, sql: Sql
 ) -> None:
     def look() -> float:
-        return cleanup.purge_due(db, storage, within=cleanup.LATELY)
+        return cleanup.purge_due(db, storage, ISSUER, within=cleanup.LATELY)
 
     def due_in(interval: str) -> None:
         sql(f"UPDATE tryon_sessions SET expires_at = now() + interval '{interval}'")
@@ -410,12 +412,12 @@ def test_what_could_not_be_erased_holds_nobody_up_and_is_left_to_the_whole_purge
 
     storage.before_delete = refuse
 
-    assert cleanup.purge_due(db, storage, within=cleanup.LATELY) == 30, "not every 5 s"
+    assert cleanup.purge_due(db, storage, ISSUER, within=cleanup.LATELY) == 30, "not every 5 s"
     assert sql("SELECT id::text FROM tryon_sessions") == [(stuck,)]
     sql("UPDATE tryon_sessions SET expires_at = now() - interval '3 minutes'")
     storage.before_delete = lambda _: None
-    cleanup.purge_due(db, storage, within=cleanup.LATELY)
+    cleanup.purge_due(db, storage, ISSUER, within=cleanup.LATELY)
     assert [file for file in files_in(uploads) if stuck in file]
-    assert cleanup.purge(db, storage) == PurgeReport(sessions=1)
+    assert cleanup.purge(db, storage, ISSUER) == PurgeReport(sessions=1)
     assert files_in(uploads) == []
     assert other

@@ -7,6 +7,7 @@ import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -23,6 +24,7 @@ from app.services.storage import LocalStorage
 from tests.conftest import MakeClient
 from tests.flows.conftest import (
     EXPIRE_ALL,
+    ISSUER,
     LOSE_LEASES,
     VAULT,
     Hooked,
@@ -225,7 +227,7 @@ def test_whatever_it_is_at_what_is_erased_does_not_return(
             shopper.delete(session_id)
         else:
             sql(EXPIRE_ALL)
-            wait_for(lambda: cleanup.purge(db, storage).ran)
+            wait_for(lambda: cleanup.purge(db, storage, ISSUER).ran)
         assert shopper.get(session_id).status_code == 404
 
     client.app.state.runtime.worker.stop(grace_s=10)  # type: ignore[attr-defined]
@@ -234,7 +236,7 @@ def test_whatever_it_is_at_what_is_erased_does_not_return(
     assert files_in(uploads) == []
 
 
-@pytest.mark.parametrize("change", [crud.expire, crud.remove])
+@pytest.mark.parametrize("change", [partial(crud.expire, reason="request"), crud.remove])
 def test_whoever_changes_several_sessions_locks_them_in_the_same_order(
     change: Callable[[Session, list[UUID]], object], shopper: Shopper, db: Db, sql: Sql
 ) -> None:

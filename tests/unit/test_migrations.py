@@ -60,7 +60,9 @@ def test_every_migration_can_be_taken_back_and_made_again(db: Db) -> None:
 
 def test_two_processes_may_migrate_at_once(db: Db) -> None:
     with engine_of(db).begin() as connection:
-        connection.execute(text("DROP TABLE webhook_deliveries, tryon_sessions, alembic_version"))
+        for table in ("webhook_deliveries", "tryon_sessions", "deletion_receipts"):
+            connection.execute(text(f"DROP TABLE {table}"))
+        connection.execute(text("DROP TABLE alembic_version"))
         connection.execute(text("DROP TYPE tryon_status"))
 
     with ThreadPoolExecutor(4) as pool:
