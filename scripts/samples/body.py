@@ -247,9 +247,20 @@ def degrees_off_vertical(limb: np.ndarray) -> float:
 
 
 def standing(
-    body: Body, *, head_turn: float, arm: float = 17, elbow: float = 12, leg: float = 3
+    body: Body,
+    *,
+    head_turn: float,
+    arm: float = 17,
+    elbow: float = 12,
+    leg: float = 3,
+    drop: float = 5,
+    shift: float = 0,
 ) -> Rotations:
-    """Stand upright, arms and legs so many degrees off the vertical, elbows a little bent."""
+    """Stand upright, arms and legs so many degrees off the vertical, elbows a little bent.
+
+    drop: degrees that the collar bones sink. shift: the weight on the left leg (negative: on the
+    right), degrees that the hips tilt; trunk and head lean back over it, the free knee bends.
+    """
     rotations = {}
     for side, sign in (("L", 1), ("R", -1)):
         shoulder, elbow_joint, wrist = body.arm(side.lower())
@@ -259,7 +270,7 @@ def standing(
         rotations[f"lowerarm01.{side}"] = rotation("x", elbow) @ rotation(
             "y", sign * (lower - upper) * 0.8
         )
-        rotations[f"clavicle.{side}"] = rotation("y", sign * 5)
+        rotations[f"clavicle.{side}"] = rotation("y", sign * drop)
         hip, ankle = (body.joint(f"{side.lower()}-{name}") for name in ("upper-leg", "ankle"))
         spread = degrees_off_vertical(ankle - hip) - leg
         rotations[f"upperleg01.{side}"] = rotation("y", sign * spread)
@@ -270,4 +281,23 @@ def standing(
                 rotations[f"finger{finger}-{part}.{side}"] = rotation("y", towards_thigh)
     rotations["neck01"] = rotation("z", head_turn * 0.5)
     rotations["head"] = rotation("z", head_turn * 0.5) @ rotation("y", 1)
+    if shift:
+        shift_weight(rotations, shift)
     return rotations
+
+
+def shift_weight(rotations: dict[str, np.ndarray], degrees: float) -> None:
+    """Tilt the hips, lean the trunk and the head back, bend the knee of the free leg."""
+    rotations["root"] = rotation("y", -degrees)
+    rotations["spine04"] = rotation("y", degrees * 0.9)
+    rotations["spine02"] = rotation("y", degrees * 0.7)
+    rotations["neck01"] = rotation("y", -degrees * 0.6) @ rotations["neck01"]
+    free, bend = ("R" if degrees > 0 else "L"), 2.5 * abs(degrees)
+    for side in "LR":
+        upright = rotation("y", degrees)
+        rotations[f"upperleg01.{side}"] = upright @ rotations[f"upperleg01.{side}"]
+    outward = rotation("z", bend * (0.6 if free == "L" else -0.6))
+    thigh = outward @ rotation("x", -bend)
+    rotations[f"upperleg01.{free}"] = thigh @ rotations[f"upperleg01.{free}"]
+    rotations[f"lowerleg01.{free}"] = rotation("x", bend * 1.7)
+    rotations[f"foot.{free}"] = rotation("x", -bend * 0.7) @ rotations[f"foot.{free}"]

@@ -17,12 +17,13 @@ from people import Top, Trousers
 from scipy.spatial import cKDTree
 
 NECK_LIFT, NECK_TILT = 0.006, 30  # metres above the neck joint, degrees towards the front
-WAIST, ANKLE = 0.105, 0.015  # metres above the hip and the ankle joint
+WAIST = 0.105  # metres above the hip joint
 SMOOTHING = 6
 GAP = 0.008  # metres between skin and cloth
 SLEEVE_EASE = 0.18
 FLARE = 0.55  # ease at the trousers' hem
 TROUSERS_EASE = 0.06
+LEG_AT_HEM = 0.64  # of its radius at the thigh, for trousers that fall straight
 NOT_NEAR = 9.0  # metres; for clothes without a neckline
 
 
@@ -171,13 +172,13 @@ def cut_top(body: Body, top: Top) -> Shell:
     return cutter.finish((point, normal))
 
 
-def cut_trousers(body: Body) -> Shell:
+def cut_trousers(body: Body, trousers: Trousers) -> Shell:
     cutter = Cutter(body)
     waist = body.joint("l-upper-leg")[2] + WAIST
     cutter.cut(list(cutter.mesh.faces), (0, 0, waist), (0, 0, 1))
     arms = [face for face in cutter.mesh.faces if cutter.is_arm(face, 0.3)]
     bmesh.ops.delete(cutter.mesh, geom=arms, context="FACES")
-    ankle = body.joint("l-ankle")[2] + ANKLE
+    ankle = body.joint("l-ankle")[2] + trousers.end
     cutter.cut(list(cutter.mesh.faces), (0, 0, ankle), (0, 0, -1))
     return cutter.finish()
 
@@ -192,6 +193,8 @@ def loosen(body: Body, shell: Shell, garment: Top | Trousers, body_tree) -> np.n
         widen_top(body, vertices, shell.arm_share, garment.loose)
     else:
         widen_trousers(body, vertices)
+        if garment.straight:
+            straighten_legs(body, vertices)
     return relax(vertices, average, body_tree, GAP)
 
 
@@ -228,6 +231,25 @@ def widen_trousers(body: Body, vertices: np.ndarray) -> None:
         wider = np.interp(z, levels, [FLARE, 0.16, 0.13, 0.06, 0.0]) + TROUSERS_EASE * 0.5
         vertices[leg, :2] = axis[:, :2] + (vertices[leg, :2] - axis[:, :2]) * (1 + wider)[:, None]
         inner = vertices[leg, 0] * sign < 0.004  # the legs do not cross the middle
+        vertices[leg, 0] = np.where(inner, sign * 0.004, vertices[leg, 0])
+
+
+def straighten_legs(body: Body, vertices: np.ndarray) -> None:
+    """Let each trouser leg narrow evenly from the thigh to the hem, wherever the leg is thinner."""
+    for side, sign in (("l", 1), ("r", -1)):
+        hip, knee, ankle = (body.joint(f"{side}-{name}") for name in ("upper-leg", "knee", "ankle"))
+        top = hip[2] - 0.16
+        leg = (vertices[:, 0] * sign > 0) & (vertices[:, 2] < top)
+        z = vertices[leg][:, 2]
+        heights = [ankle[2], knee[2], hip[2]]
+        axis = np.stack([np.interp(z, heights, [ankle[i], knee[i], hip[i]]) for i in (0, 1)], 1)
+        off = vertices[leg, :2] - axis
+        radius = np.hypot(*off.T)
+        at_top = np.median(radius[z > top - 0.04])
+        wanted = np.interp(z, [ankle[2], top], [LEG_AT_HEM * at_top, at_top])
+        wider = np.clip(wanted / np.maximum(radius, 1e-3), 1, 2)
+        vertices[leg, :2] = axis + off * wider[:, None]
+        inner = vertices[leg, 0] * sign < 0.004
         vertices[leg, 0] = np.where(inner, sign * 0.004, vertices[leg, 0])
 
 

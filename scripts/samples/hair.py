@@ -251,6 +251,6 @@ def brows(head: Head, rng, *, strands: int, thick: float, above_eye: float) -> B
         length = 0.0066 * np.interp(t, [0, 0.2, 1], [0.6, 1, 0.9])
         length = (length * (0.7 + 0.5 * rng.rand(strands)))[:, None, None]
         s = np.linspace(0, 1, 5)[None, :, None]
-        roots = np.stack([x, y, z], 1)[:, None] + out * 0.0011
+        roots = np.stack([x, y, z], 1)[:, None] + out * 0.0022
         bundles.append(roots + direction * length * s + out * length * 0.44 * s * (1 - s))
-    return np.concatenate(bundles), 0.00010
+    return np.concatenate(bundles), 0.00011

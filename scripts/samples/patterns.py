@@ -32,6 +32,97 @@ def neckline(half_width: float, depth: float, points: int = 9) -> list[tuple[flo
     return [(half_width * np.sin(a), -depth * np.cos(a)) for a in angles]
 
 
+def bow(start, end, sag: float, points: int = 8) -> list[tuple[float, float]]:
+    """A curve from start (left out) to end; sag: metres it leaves the chord to the left."""
+    start, end = np.array(start, float), np.array(end, float)
+    along = end - start
+    left = np.array([-along[1], along[0]]) / np.hypot(*along)
+    t = np.linspace(0, 1, points + 1)[1:, None]
+    curve = start + along * t + left * sag * 4 * t * (1 - t)
+    return [(float(x), float(y)) for x, y in curve]
+
+
+def path(start, *legs) -> list[tuple[float, float]]:
+    """Legs are points, or (point, sag) where the way there is a bow."""
+    points = [start]
+    for leg in legs:
+        end, sag = leg if isinstance(leg[0], tuple) else (leg, 0.0)
+        points += bow(points[-1], end, sag) if sag else [end]
+    return points
+
+
+SLEEVE_END = (0.538, -0.600)  # of a long sleeve, at its upper edge
+
+
+def shaped_top(
+    sleeves: str,
+    *,
+    neck: float,
+    depth: float,
+    chest: float = 0.255,
+    hem: float = 0.255,
+    length: float = 0.70,
+    tail: float = 0.0,
+    wide: float = 1.0,
+) -> Cut:
+    """A top as a shop would lay it: sleeves away from the body, curved seams.
+
+    tail: how much deeper the hem is in the middle; wide: of the sleeves.
+    """
+    end = 0.205
+    if sleeves == "short":
+        tip, under = (0.392, -0.245), (0.304, -0.328)
+    else:
+        tip, under = SLEEVE_END, (SLEEVE_END[0] - 0.088 * wide, SLEEVE_END[1] - 0.045)
+    armpit = (chest - 0.012, -0.245)
+    rest = path(
+        (neck, 0.0),
+        (end, -0.045),
+        (tip, 0.010),
+        under,
+        (armpit, -0.010),
+        ((chest - 0.004, -0.46), 0.006),
+        (hem, tail - length),
+        ((0.0, -length), 0.25 * tail - 0.003),
+    )[1:]
+    return Cut(mirrored(neckline(neck, depth) + rest), mirrored(neckline(neck, 0.015) + rest))
+
+
+def skirt(length: float = 0.62, waist: float = 0.175, hem: float = 0.315) -> Cut:
+    side = path(
+        (waist, 0.0), ((waist + 0.055, -0.20), 0.008), (hem, -length), ((0, -length - 0.02), 0.012)
+    )
+    return Cut(mirrored([(0, 0), *side]), mirrored([(0, -0.008), *side]))
+
+
+def straight_trousers(length: float = 1.03, *, knee: float = 0.228, ankle: float = 0.215) -> Cut:
+    leg = path(
+        (0.195, 0.0),
+        ((0.240, -0.24), 0.010),
+        (knee + 0.008, -0.60 * length),
+        (ankle, -length),
+        (ankle - 0.130, -length - 0.004),
+    )
+    inside = path((ankle - 0.130, -length - 0.004), ((0.014, -0.315), -0.008), (0, -0.300))[1:]
+    return Cut(mirrored([(0, 0), *leg, *inside]), mirrored([(0, -0.014), *leg, *inside]))
+
+
+def tea_dress() -> Cut:
+    """A V neck, short sleeves, a waist and a wide skirt to below the knee."""
+    rest = path(
+        (0.095, 0.0),
+        (0.205, -0.042),
+        ((0.372, -0.222), 0.010),
+        (0.288, -0.300),
+        ((0.215, -0.235), -0.006),
+        ((0.180, -0.400), -0.010),
+        ((0.315, -1.030), -0.012),
+        ((0, -1.055), 0.014),
+    )[1:]
+    neck = path((0.0, -0.165), ((0.095, 0.0), -0.010))
+    return Cut(mirrored(neck + rest), mirrored(neckline(0.095, 0.025) + rest))
+
+
 def top(
     sleeves: str,
     *,

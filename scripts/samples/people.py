@@ -1,4 +1,4 @@
-"""Who stands in the sample pictures: body sliders, skin, hair and clothes of six adults."""
+"""Who stands in the sample pictures: body sliders, skin, hair and clothes of adults."""
 
 from __future__ import annotations
 
@@ -12,6 +12,9 @@ SMILE = {
     "expression/units/caucasian/eye-left-slit": 0.12,
     "expression/units/caucasian/eye-right-slit": 0.12,
 }
+
+NARROW = {"torso/measure-shoulder-dist-decr": 1.0}
+RELAXED = {"view": "full", "arm": 21, "drop": 7, "shift": 2.2}
 
 
 @dataclass(frozen=True)
@@ -45,15 +48,23 @@ class Top:
 
 @dataclass(frozen=True)
 class Trousers:
+    """straight: fall from the thighs instead of following the legs.
+
+    end: metres above the ankle joint; from 0.05 on the ankles show, and skirts can be tried on.
+    """
+
     color: Color
     denim: bool = False
+    straight: bool = False
+    end: float = 0.015
 
 
 @dataclass(frozen=True)
 class Person:
     """skin: PNG below the skins folder; tone multiplies it; head_turn in degrees.
 
-    subsurface: how much light the skin scatters; darker skin less.
+    subsurface: how much light the skin scatters; darker skin less. view: "half" or "full".
+    arm, drop and shift: of the pose, see body.standing.
     """
 
     body: dict[str, Any]
@@ -68,6 +79,10 @@ class Person:
     seed: int
     subsurface: float = 0.22
     shoes: Color = (0.5, 0.5, 0.49)
+    view: str = "half"
+    arm: float = 17
+    drop: float = 5
+    shift: float = 0
 
 
 PEOPLE = {
@@ -202,5 +217,99 @@ PEOPLE = {
         head_turn=-3,
         seed=321,
         subsurface=0.12,
+    ),
+    "ines": Person(
+        body=dict(
+            male=0,
+            age=0.52,
+            muscle=0.48,
+            weight=0.40,
+            height=0.52,
+            proportions=0.75,
+            cup=0.42,
+            ancestry={"asian": 0.8, "caucasian": 0.2},
+            details=SMILE | NARROW,
+        ),
+        skin="young_asian_female/textures/young_lightskinned_female_diffuse3.png",
+        tone=(0.98, 0.93, 0.88),
+        hair=Hair("bob", "woman", melanin=0.97, red=0.05, length=0.33, part=0.02),
+        brows=0.6,
+        iris=(0.04, 0.02, 0.012),
+        top=Top((0.62, 0.36, 0.34), sleeve=0.42, hem=-0.015, loose=0.05),
+        trousers=Trousers((0.30, 0.32, 0.34), straight=True, end=0.06),
+        head_turn=4,
+        seed=501,
+        shoes=(0.62, 0.60, 0.57),
+        **RELAXED,
+    ),
+    "omar": Person(
+        body=dict(
+            male=1,
+            age=0.88,
+            muscle=0.50,
+            weight=0.52,
+            height=0.55,
+            proportions=0.7,
+            ancestry={"caucasian": 0.75, "african": 0.25},
+            details=SMILE | NARROW,
+        ),
+        skin="old_caucasian_male/textures/old_lightskinned_male_diffuse.png",
+        tone=(0.82, 0.74, 0.68),
+        hair=Hair("short", "man", melanin=0.14, red=0.05, top=0.035, side=0.010, grey=True),
+        brows=0.9,
+        iris=(0.05, 0.03, 0.018),
+        top=Top((0.055, 0.075, 0.06), sleeve=0.55, hem=-0.01, loose=0.08),
+        trousers=Trousers((0.20, 0.19, 0.175), straight=True, end=0.06),
+        head_turn=-4,
+        seed=502,
+        shoes=(0.09, 0.055, 0.035),
+        **RELAXED,
+    ),
+    "nia": Person(
+        body=dict(
+            male=0,
+            age=0.56,
+            muscle=0.48,
+            weight=0.80,
+            height=0.50,
+            proportions=0.6,
+            cup=0.58,
+            ancestry={"african": 1.0},
+            details=SMILE | NARROW,
+        ),
+        skin="young_african_female/textures/young_darkskinned_female_diffuse.png",
+        tone=(1.75, 1.62, 1.55),
+        hair=Hair("curly", "woman", melanin=0.97, red=0.1, top=0.045),
+        brows=0.8,
+        iris=(0.035, 0.018, 0.01),
+        top=Top((0.76, 0.74, 0.70), sleeve=0.42, hem=-0.015, loose=0.06),
+        trousers=Trousers((0.02, 0.02, 0.024), straight=True, end=0.06),
+        head_turn=-3,
+        seed=503,
+        subsurface=0.12,
+        **RELAXED | dict(shift=-2.2),
+    ),
+    "tom": Person(
+        body=dict(
+            male=1,
+            age=0.60,
+            muscle=0.52,
+            weight=0.76,
+            height=0.58,
+            proportions=0.6,
+            ancestry={"caucasian": 1.0},
+            details=SMILE | NARROW,
+        ),
+        skin="young_caucasian_male/textures/young_lightskinned_male_diffuse.png",
+        tone=(1.0, 0.92, 0.87),
+        hair=Hair("short", "man", melanin=0.45, red=0.55, top=0.05, side=0.018, part=-0.03),
+        brows=0.9,
+        iris=(0.16, 0.24, 0.30),
+        top=Top((0.10, 0.17, 0.26), sleeve=0.55, hem=-0.02, loose=0.07),
+        trousers=Trousers((0.045, 0.06, 0.10), denim=True, straight=True, end=0.06),
+        head_turn=3,
+        seed=504,
+        shoes=(0.42, 0.42, 0.42),
+        **RELAXED | dict(shift=-2.0),
     ),
 }

