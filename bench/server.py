@@ -68,6 +68,8 @@ class Server:
             except subprocess.TimeoutExpired:
                 self.kill()
                 raise
+        if self._process.stdout:
+            self._process.stdout.close()
 
 
 def environment(folder: Path, **settings: object) -> dict[str, str]:

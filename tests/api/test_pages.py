@@ -31,6 +31,23 @@ def test_what_a_page_loads_is_there(shared_client: TestClient, path: str) -> Non
             assert answer.content
 
 
+def test_no_script_of_the_documentation_fetches_from_elsewhere(shared_client: TestClient) -> None:
+    """ReDoc shows its maker's logo, from its maker's server."""
+    script = shared_client.get("/api/docs/assets/redoc.standalone.js")
+
+    assert len(script.content) > 500_000
+    assert "cdn.redoc.ly" not in script.text
+
+
+def test_the_documentation_may_load_nothing_from_elsewhere(shared_client: TestClient) -> None:
+    for path in ("/api/docs", "/api/redoc"):
+        policy = shared_client.get(path).headers["Content-Security-Policy"]
+
+        assert "default-src 'none'" in policy
+        assert "frame-ancestors 'none'" in policy
+        assert "http" not in policy
+
+
 def test_the_document_of_the_documentation_is_there(shared_client: TestClient) -> None:
     answer = shared_client.get("/api/openapi.json")
 
