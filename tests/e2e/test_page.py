@@ -150,8 +150,9 @@ def test_the_page_can_be_used_by_keyboard_alone(visit: MakeVisit) -> None:
 
 def test_without_scripts_the_page_says_what_it_needs(visit: MakeVisit) -> None:
     me = visit(java_script_enabled=False)
+    me.forgive("preload")  # of the picture that a script would have shown
 
     me.page.goto("/")
 
-    expect(me.page.get_by_text("JavaScript")).to_be_visible()
-    expect(me.page.get_by_role("link", name="read its documentation")).to_be_visible()
+    expect(me.page.locator("noscript p")).to_contain_text("needs JavaScript")
+    expect(me.page.locator("noscript a[href='/api/docs']")).to_be_visible()

@@ -22,10 +22,15 @@ export function RunBar(props: RunBarProps) {
   const { run, hindrance } = props;
   const busy = run.phase === "uploading" || run.phase === "working";
   return (
-    <div className="sticky bottom-0 z-10 grid gap-3 rounded-b-3xl border-t border-line bg-card p-4 max-lg:shadow-[0_-14px_24px_-20px_#0007] sm:px-6 lg:static lg:grid-cols-[auto_1fr] lg:items-center lg:gap-8 lg:py-5.5">
+    <div className="sticky bottom-0 z-10 grid gap-3 rounded-b-3xl border-t border-line bg-card p-4 max-lg:shadow-[0_-14px_24px_-20px_#0007] sm:px-6 lg:static [@media(max-height:32rem)]:static lg:grid-cols-[auto_1fr] lg:items-center lg:gap-8 lg:py-5.5">
       <div className="order-last flex gap-2 lg:order-first">
         {busy ? (
-          <Button size="large" onClick={props.onCancel} className="w-full lg:w-44">
+          <Button
+            size="large"
+            // The second click of a double click on what stood here before is no wish to stop.
+            onClick={(event) => event.detail < 2 && props.onCancel()}
+            className="w-full lg:w-44"
+          >
             <X aria-hidden className="size-5" />
             {run.phase === "uploading" ? words.cancelUpload : words.cancel}
           </Button>

@@ -17,7 +17,7 @@ const LINKS = [
 
 export function Navigation({ client }: { client: Client }) {
   return (
-    <header className="sticky top-0 z-20 border-b border-line bg-paper/90 backdrop-blur-md">
+    <header className="sticky top-0 z-20 border-b border-line bg-paper/90 backdrop-blur-md [@media(max-height:32rem)]:static">
       <a
         href="#preview"
         className="sr-only rounded-[10px] bg-ink px-4 py-2.5 text-paper focus:not-sr-only focus:absolute focus:top-3 focus:left-4 focus:z-30"
