@@ -289,10 +289,16 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
-    """Generated requests are generated as their module is imported: 3 s of CPU in each process."""
-    if collection_path.name == "test_schemathesis.py" and config.option.markexpr == "not slow":
-        return True
-    return None
+    """What takes long to import, where it is not asked for.
+
+    Generated requests are generated as their module is imported: 3 s of CPU in each process.
+    """
+    asked: str = config.option.markexpr
+    left_out = {
+        "test_schemathesis.py": "not slow" in asked,
+        "e2e": "e2e" not in asked.replace("not e2e", ""),
+    }
+    return left_out.get(collection_path.name) or None
 
 
 @pytest.fixture(scope="session")

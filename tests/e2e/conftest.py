@@ -15,12 +15,11 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
+from playwright.sync_api import Browser, sync_playwright
 
 from app.config import ROOT
 from bench import server
 from tests.e2e.visits import Running, Visit
-
-playwright = pytest.importorskip("playwright.sync_api")
 
 _NAMES = ("chromium", "chromium-browser", "google-chrome-stable", "google-chrome")
 _OPTIONS = [
@@ -41,7 +40,7 @@ MakeVisit = Callable[..., Visit]
 @pytest.fixture(scope="session")
 def built_page() -> None:
     """The page of what the sources are now."""
-    command = [sys.executable, ROOT / "scripts/build_page.py"]
+    command = [sys.executable, str(ROOT / "scripts/build_page.py")]
     if subprocess.run(command, check=False).returncode != 0:
         pytest.skip("the page could not be built; the lines above say why")
 
@@ -68,19 +67,19 @@ def serve(
 
 
 @pytest.fixture(scope="session")
-def browser() -> Iterator[playwright.Browser]:
+def browser() -> Iterator[Browser]:
     """The machine's Chromium; E2E_CHROMIUM names another."""
     program = os.environ.get("E2E_CHROMIUM") or next(filter(None, map(shutil.which, _NAMES)), None)
     if program is None:
         pytest.skip("there is no Chromium here: install it, or name it in E2E_CHROMIUM")
     # Its sandbox refuses to work for root.
     alone = ["--no-sandbox"] if hasattr(os, "geteuid") and os.geteuid() == 0 else []
-    with playwright.sync_playwright() as driver:
+    with sync_playwright() as driver:
         yield driver.chromium.launch(executable_path=program, args=[*_OPTIONS, *alone])
 
 
 @pytest.fixture
-def visit(serve: Serve, browser: playwright.Browser) -> Iterator[MakeVisit]:
+def visit(serve: Serve, browser: Browser) -> Iterator[MakeVisit]:
     """Open the page as a new visitor. After the test nothing may have gone wrong in silence.
 
     `settings` are the server's; everything else is the browser's context's.

@@ -11,15 +11,24 @@ from urllib.parse import urlsplit
 
 import psycopg2
 from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import Browser, ConsoleMessage, Locator, Page, Request, expect
+from playwright.sync_api import (
+    Browser,
+    ConsoleMessage,
+    Locator,
+    Page,
+    Request,
+    ViewportSize,
+    expect,
+)
 
 from app.config import ROOT
 from bench import server
 
 SHOTS = Path(os.environ.get("E2E_SHOTS") or ROOT / "tests/e2e/shots")
-DESKTOP = {"width": 1440, "height": 900}
-PHONE = {"width": 390, "height": 844}
-TALL, TALL_PHONE = {"width": 1440, "height": 1500}, {"width": 390, "height": 2700}
+DESKTOP: ViewportSize = {"width": 1440, "height": 900}
+PHONE: ViewportSize = {"width": 390, "height": 844}
+TALL: ViewportSize = {"width": 1440, "height": 1500}
+TALL_PHONE: ViewportSize = {"width": 390, "height": 2700}
 PEOPLE = ROOT / "app/catalogue/people"
 GARMENTS = ROOT / "app/catalogue/garments"
 
@@ -146,7 +155,8 @@ class Visit:
     # The server
 
     def tell_database(self, statement: str) -> None:
-        with psycopg2.connect(**server.database_address(self.server.folder)) as connection:
+        address: dict[str, Any] = {**server.database_address(self.server.folder)}
+        with psycopg2.connect(**address) as connection:
             connection.cursor().execute(statement)
 
     def api(self, method: str, path: str) -> list[Request]:
