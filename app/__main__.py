@@ -290,12 +290,16 @@ def doctor(settings: Settings, options: argparse.Namespace) -> int:
 def try_on(settings: Settings, options: argparse.Namespace) -> int:
     """Exit status 1 when the picture was refused or could not be made, 2 for files not usable."""
     from app import tryout
-    from app.runtime import engine_spec, image_limits
+    from app.runtime import OfferedEngine, egress_rules, engine_spec, image_limits
 
     choices = {one.name: getattr(options, one.name) for one in fields(tryout.Choices)}
+    spec = engine_spec(options.engine or settings.engine, settings)
+    # Whoever runs this is the operator; that photos leave is still said once, in the settings.
+    rules = egress_rules(settings, {spec.name: OfferedEngine(spec, spec.make().info)})
+    rules.check(spec.name, asked=True)
     try:
         return tryout.run(
-            engine_spec(options.engine or settings.engine, settings),
+            spec,
             options.person,
             options.garment,
             tryout.Choices(**choices),

@@ -59,6 +59,7 @@ class Settings(BaseSettings):
 
     engine: str = "warp"
     engines: Words = ("warp", "mock")
+    allowed_egress: Words = ()
     engine_timeout: Annotated[float, Field(gt=0)] = 60
     engine_memory_mb: Annotated[int, Field(ge=64)] = 2048
     person_parser: Path | None = None

@@ -143,6 +143,10 @@ class IdempotencyMismatch(RequestError):
     status, code, title = 422, "idempotency_mismatch", "This key was used for another content"
 
 
+class EgressNotAllowed(RequestError):
+    status, code, title = 422, "egress_not_allowed", "Photos may not be sent to that engine"
+
+
 class WebhookRefused(RequestError):
     status, code, title = 422, "webhook_refused", "This receiver of webhooks is not called"
 

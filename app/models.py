@@ -21,7 +21,7 @@ class TryOnSession(Base):
     *_image_url: storage keys. garment_image_url: None for the catalogue's. The inputs' are None,
         too, once they were erased before the session.
     options: what was asked for: category, garment_photo_type, mode, seed, output_format,
-        garment_id.
+        garment_id, allow_egress.
     wrapped_key: the key of this session's pictures, under one derived from SECRET_KEY; None where
         they are stored as they are.
     consent_version: what the shopper agreed to, in the client's words.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -21,6 +21,7 @@ from app.postgres import EmbeddedPostgres
 from app.services import rotation
 from app.services.cleanup import Scheduler
 from app.services.crypto import Vault
+from app.services.egress import EgressRules
 from app.services.events import Events
 from app.services.idempotency import Running
 from app.services.images import ImageLimits
@@ -76,6 +77,7 @@ class Runtime:
     door: Door
     running: Running
     receivers: Receivers
+    egress: EgressRules
     upload_threads: CapacityLimiter
     worker: Worker | None = None
     courier: Courier | None = None
@@ -150,6 +152,11 @@ def offered_engines(settings: Settings) -> dict[str, OfferedEngine]:
     return {spec.name: OfferedEngine(spec, spec.make().info) for spec in specs}
 
 
+def egress_rules(settings: Settings, engines: Mapping[str, OfferedEngine]) -> EgressRules:
+    declared = {name: offered.info.egress for name, offered in engines.items()}
+    return EgressRules(declared, frozenset(settings.allowed_egress))
+
+
 @contextmanager
 def open_runtime(settings: Settings) -> Iterator[Runtime]:
     """The parts, without any that runs by itself; for commands, and as the base of `serving`."""
@@ -169,6 +176,7 @@ def open_runtime(settings: Settings) -> Iterator[Runtime]:
         locks = open_reads(url, pool_size=1)
         stack.callback(engine_of(locks).dispose)
         bell = Bell()
+        engines = offered_engines(settings)
         polls = Polls(reads)
         yield Runtime(
             settings=settings,
@@ -184,10 +192,11 @@ def open_runtime(settings: Settings) -> Iterator[Runtime]:
             issuer=Issuer(
                 keyring.receipt_seeds, keep=timedelta(days=settings.receipt_retention_days)
             ),
-            engines=offered_engines(settings),
+            engines=engines,
             queue=bell,
             door=Door(settings.queue_limit),
             running=Running(locks),
+            egress=egress_rules(settings, engines),
             receivers=Receivers(private=settings.webhook_allow_private),
             upload_threads=CapacityLimiter(UPLOAD_THREADS),
             bell=bell,
@@ -246,6 +255,7 @@ def _worker(runtime: Runtime, concurrency: int, leases: Db) -> Worker:
         runtime.storage,
         runtime.bell,
         {name: offered.spec for name, offered in runtime.engines.items()},
+        egress=runtime.egress,
         vault=runtime.vault,
         leases=leases,
         default_engine=runtime.default_engine,

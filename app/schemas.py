@@ -209,6 +209,14 @@ class EngineLimits(BaseModel):
     max_file_bytes: int
 
 
+class EgressOut(BaseModel):
+    """A create must ask for it with `allow_egress`."""
+
+    host: str
+    purpose: str
+    allowed: bool = Field(description="Whether the operator allows it at all.")
+
+
 class EngineOut(BaseModel):
     """What can be asked for."""
 
@@ -222,6 +230,7 @@ class EngineOut(BaseModel):
     limits: EngineLimits
     licences: list[LicenceOut]
     egress: bool = Field(description="Whether photos leave this server.")
+    egress_to: EgressOut | None = Field(description="Where they go; null when they stay.")
 
 
 class EngineList(BaseModel):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import socket
 import subprocess
 import sys
 import tempfile
@@ -13,6 +14,7 @@ from typing import Any, NoReturn
 from app.engines import (
     CATEGORIES,
     Caution,
+    Egress,
     EngineInfo,
     Licence,
     RunContext,
@@ -162,6 +164,24 @@ class Echo(Acts):
         asked = (request.category, request.garment_photo_type, request.mode)
         cautions = tuple(Caution("asked", str(one)) for one in asked)
         return TryOnResult(request.person, seed=request.seed, warnings=cautions)
+
+
+class Sends(Acts):
+    """Sends the photo to where a file says, as `host:port`."""
+
+    info = EngineInfo(
+        "sends",
+        "1",
+        "Sends",
+        (Licence("sends", "Apache-2.0"),),
+        egress=Egress("models.example", "the picture is made there"),
+    )
+
+    def run(self, request: TryOnRequest, context: RunContext) -> TryOnResult:
+        host, _, port = Path(os.environ["RECEIVER_OF_TESTS"]).read_text().partition(":")
+        with socket.create_connection((host, int(port)), timeout=20) as connection:
+            connection.sendall(request.person.tobytes())
+        return TryOnResult(request.person, seed=request.seed)
 
 
 class NotInstalled(Acts):

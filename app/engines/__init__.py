@@ -41,11 +41,22 @@ class Licence:
 
 
 @dataclass(frozen=True)
+class Egress:
+    """Where an engine sends photos. host: to whom. purpose: what for, in a few words.
+
+    Both are shown to clients and shoppers.
+    """
+
+    host: str
+    purpose: str
+
+
+@dataclass(frozen=True)
 class EngineInfo:
     """What an engine says of itself.
 
     min_side: the shortest side that a picture must have, pixels.
-    egress: photos leave this machine.
+    egress: where photos are sent to; None when they stay on this machine.
     concurrency: how many runs one process can do at once.
     """
 
@@ -57,7 +68,7 @@ class EngineInfo:
     photo_types: tuple[PhotoType, ...] = PHOTO_TYPES
     modes: tuple[Mode, ...] = MODES
     min_side: int = 64
-    egress: bool = False
+    egress: Egress | None = None
     concurrency: int = 1
 
 

@@ -11,7 +11,9 @@ from app import catalogue, errors
 from app.deps import Rt
 from app.errors import NotFound
 from app.problems import documented
+from app.runtime import Runtime
 from app.schemas import (
+    EgressOut,
     EngineLimits,
     EngineList,
     EngineOut,
@@ -60,7 +62,8 @@ async def engines(rt: Rt) -> EngineList:
                     LicenceOut(subject=one.subject, licence=one.licence)
                     for one in offered.info.licences
                 ],
-                egress=offered.info.egress,
+                egress=offered.info.egress is not None,
+                egress_to=_egress(rt, name),
             )
             for name, offered in rt.engines.items()
         ]
@@ -119,6 +122,13 @@ async def garment_image(garment_id: GarmentId) -> FileResponse:
 )
 async def person_image(person_id: PersonId) -> FileResponse:
     return _image(catalogue.person(person_id))
+
+
+def _egress(rt: Runtime, engine: str) -> EgressOut | None:
+    to = rt.engines[engine].info.egress
+    if to is None:
+        return None
+    return EgressOut(host=to.host, purpose=to.purpose, allowed=rt.egress.allows(engine))
 
 
 def _image(item: catalogue.Garment | catalogue.Person | None) -> FileResponse:

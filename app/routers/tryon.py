@@ -106,6 +106,11 @@ class CreateForm(BaseModel):
         "characters, stored with the session and erased with it. An operator may require it.",
         examples=["photo-terms-2026-11"],
     )
+    allow_egress: bool = Field(
+        False,
+        description="The shopper agrees that photos leave the server for an engine that sends them "
+        "elsewhere: `egress_to` of `GET /api/tryon/engines`.",
+    )
     webhook_url: str | None = Field(
         None,
         min_length=1,
@@ -161,6 +166,7 @@ _REPLAYED: dict[int | str, dict[str, Any]] = {
         errors.EngineUnknown,
         errors.GarmentUnknown,
         errors.ConsentRequired,
+        errors.EgressNotAllowed,
         errors.WebhookRefused,
         errors.RateLimited,
         errors.EngineUnavailable,
@@ -498,6 +504,7 @@ def _read_form(form: CreateForm, rt: Runtime) -> Submission:
         raise EngineUnknown(
             f"engine: use one of {', '.join(rt.engines)}, or leave it out.", pointer="engine"
         )
+    rt.egress.check(name, asked=form.allow_egress)
     if rt.worker is not None and name in rt.worker.engine_trouble:
         # Not why: that may name paths, and is the operator's to know.
         raise EngineUnavailable(
@@ -528,6 +535,7 @@ def _read_form(form: CreateForm, rt: Runtime) -> Submission:
         mode=form.mode,
         output_format=form.output_format,
         seed=form.seed,
+        allow_egress=form.allow_egress,
         webhook_url=form.webhook_url,
         receiver=form.webhook_url
         and rt.keyring.receiver(receivers.read_url(form.webhook_url).name),

@@ -61,6 +61,7 @@ class Submission:
     mode: str = "balanced"
     output_format: str = "jpeg"
     seed: int | None = None
+    allow_egress: bool = False
     webhook_url: str | None = None
     receiver: str | None = None
     retention: timedelta | None = None
@@ -339,7 +340,7 @@ def present(seen: crud.Seen, keyring: Keyring) -> SessionOut:
     )
 
 
-def _options(submission: Submission) -> dict[str, str | int | None]:
+def _options(submission: Submission) -> dict[str, str | int | bool | None]:
     seed = secrets.randbelow(SEED_LIMIT) if submission.seed is None else submission.seed
     return {
         "category": submission.category,
@@ -348,6 +349,7 @@ def _options(submission: Submission) -> dict[str, str | int | None]:
         "seed": seed,
         "output_format": submission.output_format,
         "garment_id": submission.garment_id,
+        "allow_egress": submission.allow_egress,
     }
 
 

@@ -24,11 +24,19 @@ from app.database import Db, translate
 from app.engines import EngineSpec, scratch
 from app.engines.frames import Job, Output, OutputFormat
 from app.engines.process import EngineProcess
-from app.errors import EngineError, EngineUnavailable, FailureCode, RunCancelled, ServiceError
+from app.errors import (
+    EgressNotAllowed,
+    EngineError,
+    EngineUnavailable,
+    FailureCode,
+    RunCancelled,
+    ServiceError,
+)
 from app.metrics import JOB_SECONDS, JOBS
 from app.models import TryOnSession
 from app.services import erasure, receipts
 from app.services.crypto import PictureKey, PictureUnreadable, Vault
+from app.services.egress import EgressRules
 from app.services.queue import Bell
 from app.services.receipts import Written
 from app.services.storage import PictureMissing, Storage
@@ -97,6 +105,7 @@ class Worker:
         engines: Mapping[str, EngineSpec],
         *,
         vault: Vault,
+        egress: EgressRules,
         leases: Db,
         default_engine: str,
         limits: WorkerLimits,
@@ -105,6 +114,7 @@ class Worker:
         self._db = db
         self._vault = vault
         self._leases = leases
+        self._egress = egress
         self._storage = storage
         self._engines = engines
         self._default_engine = default_engine
@@ -246,6 +256,7 @@ class Worker:
 
     def _run(self, row: TryOnSession, attempt: Attempt, processes: Processes) -> str:
         """The way that everybody hopes for. Returns `completed`, or `late`."""
+        self._check_egress(row)
         job = self._insist(attempt, lambda: self._read(row))
         output = processes[row.engine].run(
             job,
@@ -270,6 +281,19 @@ class Worker:
         self._let_inputs_go(row)
         log.info("session.completed", size=len(output.data), timings_s=dict(output.timings_s))
         return "completed"
+
+    def _check_egress(self, row: TryOnSession) -> None:
+        """The door has, but the operator may have changed his mind since: before a byte is read."""
+        try:
+            self._egress.check(row.engine, asked=row.options.get("allow_egress") is True)
+        except EgressNotAllowed as exc:
+            raise EngineError(
+                FailureCode.ENGINE_ERROR,
+                "Your photos may not be sent to this engine any more, and were not. "
+                "Please try another one.",
+                log="photos may not leave for this engine: see ALLOWED_EGRESS",
+                stage="read",
+            ) from exc
 
     def _read(self, row: TryOnSession) -> Job:
         options = row.options

@@ -19,7 +19,7 @@ def test_an_engine_says_what_it_can_do_and_where_photos_go(shared_client: TestCl
 
     assert set(engine) == {
         *("name", "version", "title", "default", "categories", "photo_types", "modes"),
-        *("limits", "licences", "egress"),
+        *("limits", "licences", "egress", "egress_to"),
     }
     assert (engine["name"], engine["default"], engine["egress"]) == ("mock", True, False)
     assert set(engine["categories"]) <= {"tops", "bottoms", "one-pieces"}

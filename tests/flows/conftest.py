@@ -30,6 +30,7 @@ from app.metrics import REGISTRY
 from app.models import TryOnSession
 from app.services import cleanup
 from app.services.crypto import Vault
+from app.services.egress import EgressRules
 from app.services.queue import Bell
 from app.services.receipts import Issuer
 from app.services.storage import LocalStorage, Storage
@@ -401,6 +402,7 @@ def working(
         storage,
         bell or Bell(),
         {name: find(name, options.get(name)) for name in (engine, *others)},
+        egress=EgressRules(dict.fromkeys((engine, *others)), ()),
         vault=VAULT,
         leases=db,
         default_engine=engine,
