@@ -32,6 +32,7 @@ from bench import (
     turnaround,
     uploads,
     waits,
+    webhooks,
 )
 from bench.table import Figure, save, show
 
@@ -46,6 +47,7 @@ PARTS: dict[str, Callable[..., list[Figure]]] = {
     "waits": waits.measure,
     "races": races.measure,
     "kill": kill.measure,
+    "webhooks": webhooks.measure,
     "engine": engine.measure,
 }
 

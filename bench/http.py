@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import http.client
 import json
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any
 
 SESSIONS = "/api/tryon/sessions"
@@ -54,9 +56,11 @@ class Client:
         found: dict[str, Any] = json.loads(body)
         return found
 
-    def send_create(self, picture: bytes) -> tuple[int, bytes]:
-        headers = {"Content-Type": f"multipart/form-data; boundary={_BOUNDARY}"}
-        return self._ask("POST", SESSIONS, form(picture), headers)
+    def send_create(
+        self, picture: bytes, headers: Mapping[str, str] = MappingProxyType({}), **fields: str
+    ) -> tuple[int, bytes]:
+        kind = {"Content-Type": f"multipart/form-data; boundary={_BOUNDARY}"}
+        return self._ask("POST", SESSIONS, form(picture, **fields), {**kind, **headers})
 
     def get(self, path: str) -> tuple[int, bytes]:
         return self._ask("GET", path, None, {"X-User-Token": TOKEN})
