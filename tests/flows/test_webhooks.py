@@ -268,6 +268,34 @@ def test_a_process_that_ends_leaves_its_calls_to_others(
     assert len(set(hook.ids())) == 1
 
 
+@pytest.mark.slow
+def test_none_is_lost_and_none_has_two_ids_under_kills_and_failures(serve: Serve, sql: Sql) -> None:
+    """The small form of `python -m bench webhooks`."""
+    failing = [500, 302, 200, 503, 404, 200] * 3
+    made = []
+    with receiving(*failing, 200) as hook:
+        for _ in range(3):
+            server = serve(webhook_allow_private=True, lease_seconds=1).ready()
+            made += [server.shopper.submit(webhook_url=hook.url) for _ in range(5)]
+            calls = len(hook.calls)
+            wait_for(lambda calls=calls: len(hook.calls) > calls)  # type: ignore[misc]
+            server.kill()
+        serve(webhook_allow_private=True, lease_seconds=1).ready()
+
+        def all_told() -> bool:
+            for statement in (DUE, LEASES_OVER, RING):
+                sql(statement)
+            told = sql("SELECT count(*) FROM webhook_deliveries WHERE state = 'delivered'")
+            return bool(told == [(len(made),)])
+
+        wait_for(all_told, within_s=60)
+
+    events = {
+        (json.loads(body)["data"]["id"], headers["webhook-id"]) for headers, body in hook.calls
+    }
+    assert sorted(session_id for session_id, _ in events) == sorted(made)
+
+
 def test_a_session_that_is_given_up_is_told_of(
     make_client: MakeClient, delivery: Callable[[], Any], sql: Sql
 ) -> None:
