@@ -815,7 +815,7 @@ def expire(
     """
     change = (
         update(TryOnSession)
-        .where(TryOnSession.id.in_(_locked(tx, session_ids)))
+        .where(_among(_locked(tx, session_ids)))
         .values(
             expires_at=func.least(TryOnSession.expires_at, func.now()),
             erasing=func.coalesce(TryOnSession.erasing, reason),
@@ -842,7 +842,7 @@ def inputs_due(tx: Session, *, limit: int) -> list[UUID]:
 
 def forget_inputs(tx: Session, session_ids: Collection[UUID]) -> None:
     """Note that the uploaded pictures of these are gone."""
-    change = update(TryOnSession).where(TryOnSession.id.in_(_locked(tx, session_ids)))
+    change = update(TryOnSession).where(_among(_locked(tx, session_ids)))
     tx.execute(change.values(input_image_url=None, garment_image_url=None))
 
 
@@ -882,7 +882,7 @@ def next_expiry_s(tx: Session, *, within: timedelta) -> float | None:
 def remove(tx: Session, session_ids: Collection[UUID]) -> list[Erased]:
     """Delete the rows of expired sessions, whose files are gone already. Add their receipts!"""
     gone = delete(TryOnSession).where(
-        TryOnSession.id.in_(_locked(tx, session_ids)), TryOnSession.expires_at <= func.now()
+        _among(_locked(tx, session_ids)), TryOnSession.expires_at <= func.now()
     )
     row = TryOnSession
     # The clock of the statement, not of its transaction, which began before it had the locks.
@@ -936,7 +936,7 @@ def remove_receipts(tx: Session, *, keep: timedelta, limit: int) -> int:
 
 def existing(tx: Session, session_ids: Collection[UUID]) -> set[UUID]:
     """Which of these have a row."""
-    return set(tx.scalars(select(TryOnSession.id).where(TryOnSession.id.in_(session_ids))))
+    return set(tx.scalars(select(TryOnSession.id).where(_among(session_ids))))
 
 
 def live_sessions(
@@ -956,11 +956,16 @@ def _locked(tx: Session, session_ids: Collection[UUID]) -> list[UUID]:
     """
     query = (
         select(TryOnSession.id)
-        .where(TryOnSession.id.in_(session_ids))
+        .where(_among(session_ids))
         .order_by(TryOnSession.id)
         .with_for_update()
     )
     return list(tx.scalars(query))
+
+
+def _among(session_ids: Collection[UUID]) -> ColumnElement[bool]:
+    """One array and not a list of parameters, which would be written out for each call."""
+    return TryOnSession.id == func.any(literal(list(session_ids), ARRAY(Uuid)))
 
 
 def _seconds(count: float) -> ColumnElement[timedelta]:

@@ -122,10 +122,7 @@ class LocalStorage:
             # Not mounted, perhaps: what lies there would be taken for erased.
             raise StorageUnavailable("The pictures could not be deleted: their folder is away.")
         with _translated("deleted"):
-            count = _delete_folder(str(folder))
-        if count:
-            log.debug("storage.deleted", objects=count)
-        return count
+            return _delete_folder(str(folder))
 
     def settle(self, *prefixes: str) -> None:
         with _translated("deleted"):
@@ -142,12 +139,13 @@ class LocalStorage:
         log.info("storage.deleted", objects=1)
 
     def objects(self, prefix: str) -> Iterator[StoredObject]:
-        for file in self._files(self._path(prefix)):
+        root = str(self.root)
+        for file in _files(str(self._path(prefix))):
             try:
-                stat = file.stat()
+                stat = os.stat(file)  # noqa: PTH116 - as in _put
             except FileNotFoundError:
                 continue
-            key = file.relative_to(self.root).as_posix()
+            key = file[len(root) + 1 :].replace(os.sep, "/")
             if _is_key(key):
                 yield StoredObject(key, stat.st_size, stat.st_mtime)
             elif not self._told_of_strangers:
@@ -211,12 +209,6 @@ class LocalStorage:
                 left = left[out.write(left) :]
             os.fsync(fd)
 
-    @staticmethod
-    def _files(folder: Path) -> Iterator[Path]:
-        for parent, _, names in os.walk(folder):
-            for name in names:
-                yield Path(parent) / name
-
 
 def _is_key(text: str) -> bool:
     return _KEY.fullmatch(text) is not None and ".." not in text
@@ -250,6 +242,12 @@ def _make_folder(folder: str) -> bool:
     except FileNotFoundError:
         os.makedirs(folder, 0o700, exist_ok=True)  # noqa: PTH103
     return True
+
+
+def _files(folder: str) -> Iterator[str]:
+    for parent, _, names in os.walk(folder):
+        for name in names:
+            yield f"{parent}{os.sep}{name}"
 
 
 def _delete_folder(folder: str) -> int:
