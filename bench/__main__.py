@@ -20,11 +20,14 @@ import psutil
 from app import __version__, logs
 from app.config import ROOT
 from bench import (
+    encrypt,
     engine,
+    expiry,
     idle,
     kill,
     poll,
     post,
+    purge,
     races,
     rows,
     server,
@@ -48,6 +51,9 @@ PARTS: dict[str, Callable[..., list[Figure]]] = {
     "races": races.measure,
     "kill": kill.measure,
     "webhooks": webhooks.measure,
+    "expiry": expiry.measure,
+    "purge": purge.measure,
+    "encrypt": encrypt.measure,
     "engine": engine.measure,
 }
 
