@@ -50,7 +50,7 @@ class Client:
         self._connection = http.client.HTTPConnection("127.0.0.1", port, timeout=timeout_s)
 
     def create(self, picture: bytes, **fields: str) -> dict[str, Any]:
-        status, body = self.send_create(picture, **fields)
+        status, body = self.send_create(picture, {}, **fields)
         if status != 201:
             raise RuntimeError(f"a create was answered with {status}: {body[:300]!r}")
         found: dict[str, Any] = json.loads(body)
