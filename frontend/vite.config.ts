@@ -2,15 +2,17 @@ import { readdirSync, readFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import tailwindcss from "@tailwindcss/vite";
 import react from "@vitejs/plugin-react";
-import type { Plugin } from "vite";
+import { createServer, type Plugin } from "vite";
 import { defineConfig } from "vitest/config";
 
 // Where `npm run dev` finds the server; the built page asks the server it came from.
 const server = process.env.TRYONAI_SERVER ?? "http://127.0.0.1:8000";
 
+const alias = { "@": fileURLToPath(new URL(".", import.meta.url)) };
+
 export default defineConfig({
-  plugins: [react(), tailwindcss(), licences()],
-  resolve: { alias: { "@": fileURLToPath(new URL(".", import.meta.url)) } },
+  plugins: [react(), tailwindcss(), prerendered(), licences()],
+  resolve: { alias },
   server: { proxy: { "/api": server, "/.well-known": server } },
   preview: { proxy: { "/api": server, "/.well-known": server } },
   build: {
@@ -40,6 +42,30 @@ function licences(): Plugin {
       });
       const source = texts.join(`\n${"-".repeat(80)}\n\n`);
       this.emitFile({ type: "asset", fileName: "licences.txt", source });
+    },
+  };
+}
+
+/** The page is in index.html already: it paints while its script is still on the way. */
+function prerendered(): Plugin {
+  return {
+    name: "prerendered",
+    apply: "build",
+    async transformIndexHtml(html) {
+      const server = await createServer({
+        configFile: false,
+        plugins: [react()],
+        resolve: { alias },
+        server: { middlewareMode: true, ws: false, watch: null },
+        appType: "custom",
+        logLevel: "error",
+      });
+      try {
+        const { prerender } = await server.ssrLoadModule("/app/prerender.tsx");
+        return html.replace("<!--page-->", prerender(process.env.VITE_API_BASE ?? ""));
+      } finally {
+        await server.close();
+      }
     },
   };
 }

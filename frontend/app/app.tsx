@@ -1,4 +1,4 @@
-import { useState } from "react";
+import { useState, useSyncExternalStore } from "react";
 import { DemoSectionInteractive } from "@/components/sections/demo-section-interactive";
 import { Developers } from "@/components/sections/developers";
 import { Footer } from "@/components/sections/footer";
@@ -10,8 +10,16 @@ import { Privacy } from "@/components/sections/privacy";
 import { createClient } from "@/lib/api-client";
 import { userToken } from "@/lib/token";
 
+/** What the curl calls say until the browser knows where it is. */
+const USUAL_ORIGIN = "http://localhost:8000";
+
 export function App({ apiBase }: { apiBase: string }) {
   const [client] = useState(() => createClient({ base: apiBase, token: userToken() }));
+  const origin = useSyncExternalStore(
+    () => () => undefined,
+    () => location.origin,
+    () => USUAL_ORIGIN,
+  );
   return (
     <>
       <Navigation client={client} />
@@ -19,7 +27,7 @@ export function App({ apiBase }: { apiBase: string }) {
         <Hero docs={client.address("/api/docs")} />
         <DemoSectionInteractive apiBase={apiBase} />
         <HowItWorks />
-        <Developers origin={apiBase || location.origin} />
+        <Developers origin={apiBase || origin} />
         <Privacy />
         <Pricing />
       </main>

@@ -1,16 +1,14 @@
 import "./globals.css";
-import { createRoot } from "react-dom/client";
+import { createRoot, hydrateRoot } from "react-dom/client";
 import { readTheme } from "@/lib/token";
-import { App } from "./app";
-import { ErrorFence } from "./error-fence";
+import { Page } from "./page";
 
 const theme = readTheme();
 if (theme !== null) document.documentElement.dataset.theme = theme;
 
 const root = document.getElementById("root");
 if (root === null) throw new Error("index.html has no #root");
-createRoot(root).render(
-  <ErrorFence>
-    <App apiBase={import.meta.env.VITE_API_BASE ?? ""} />
-  </ErrorFence>,
-);
+const page = <Page apiBase={import.meta.env.VITE_API_BASE ?? ""} />;
+// The built index.html carries the page already; that of `npm run dev` does not.
+if (root.firstElementChild) hydrateRoot(root, page);
+else createRoot(root).render(page);

@@ -16,6 +16,7 @@ interface CompareProps {
   eager?: boolean;
 }
 
+/** In per cent; also the initial value of --split in tokens.css. */
 const REST = 46;
 
 /**
@@ -38,16 +39,13 @@ export function Compare(props: CompareProps) {
     };
   }, [gliding]);
 
+  // An attribute in the built index.html would need a looser Content-Security-Policy.
+  const style = split === REST && !gliding ? undefined : position(split, gliding);
   const image = `absolute inset-0 size-full select-none ${fit === "cover" ? "object-cover object-top" : "object-contain"}`;
   return (
     <div
       className={`studio relative overflow-hidden has-[input:focus-visible]:outline-3 has-[input:focus-visible]:outline-offset-3 has-[input:focus-visible]:outline-accent ${className}`}
-      style={
-        {
-          "--split": `${split}%`,
-          transition: gliding ? "--split 1.1s cubic-bezier(.6,0,.2,1)" : "none",
-        } as CSSProperties
-      }
+      style={style}
     >
       <img
         src={before}
@@ -87,4 +85,11 @@ export function Compare(props: CompareProps) {
       />
     </div>
   );
+}
+
+function position(split: number, gliding: boolean): CSSProperties & Record<"--split", string> {
+  return {
+    "--split": `${split}%`,
+    transition: gliding ? "--split 1.1s cubic-bezier(.6,0,.2,1)" : "none",
+  };
 }

@@ -9,9 +9,11 @@ import type { GarmentChoice } from "@/lib/reducer";
 import { suits } from "@/lib/suits";
 import { FileButton } from "./file-button";
 import { RejectionNote } from "./rejection-note";
-import { Samples } from "./samples";
+import { SamplePlaces, Samples } from "./samples";
 
 const words = messages.garment;
+const GRID = "grid grid-cols-3 gap-2.5";
+const USUALLY = 9;
 
 interface GarmentColumnProps {
   choice: GarmentChoice | null;
@@ -43,6 +45,9 @@ export function GarmentColumn(props: GarmentColumnProps) {
       {categories.length > 1 && (
         <Filter categories={categories} chosen={category} onChoose={setCategory} />
       )}
+      {garments.length === 0 && !props.failed && (
+        <SamplePlaces count={USUALLY} className={GRID} picture="aspect-[3/4]" />
+      )}
       <Samples
         legend={words.samples}
         group="garment"
@@ -56,7 +61,7 @@ export function GarmentColumn(props: GarmentColumnProps) {
           }))}
         chosen={choice?.kind === "sample" ? choice.id : null}
         onChoose={props.onChoose}
-        className="grid grid-cols-3 gap-2.5"
+        className={GRID}
         picture="aspect-[3/4] object-cover"
       />
       {props.person && garments.some((one) => !suits(props.person, one)) && (

@@ -7,9 +7,11 @@ import type { Picture, Rejection } from "@/lib/picture";
 import type { Preparing } from "@/lib/reducer";
 import { FileButton } from "./file-button";
 import { RejectionNote } from "./rejection-note";
-import { Samples } from "./samples";
+import { SamplePlaces, Samples } from "./samples";
 
 const words = messages.person;
+const GRID = "grid grid-cols-4 gap-2";
+const USUALLY = 8;
 
 interface PersonColumnProps {
   picture: Picture | null;
@@ -63,6 +65,9 @@ export function PersonColumn(props: PersonColumnProps) {
           <RejectionNote rejection={rejection} />
         </div>
       )}
+      {people.length === 0 && !props.failed && (
+        <SamplePlaces count={USUALLY} className={`mt-auto ${GRID}`} picture="aspect-square" />
+      )}
       {people.length > 0 && (
         <div className="mt-auto">
           <p className="mb-2 flex flex-wrap justify-between gap-x-3 text-[13px] text-mute">
@@ -77,7 +82,7 @@ export function PersonColumn(props: PersonColumnProps) {
               const person = people.find((one) => one.id === id);
               if (person) props.onPerson(person);
             }}
-            className="grid grid-cols-4 gap-2"
+            className={GRID}
             picture="studio aspect-square object-cover object-[50%_12%]"
           />
         </div>

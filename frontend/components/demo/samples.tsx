@@ -20,6 +20,18 @@ interface SamplesProps {
   picture: string;
 }
 
+/** Their places, while the catalogue is on its way: nothing moves when it comes. */
+export function SamplePlaces(props: { count: number; className: string; picture: string }) {
+  return (
+    <div aria-hidden className={props.className}>
+      {Array.from({ length: props.count }, (_, index) => (
+        // biome-ignore lint/suspicious/noArrayIndexKey: they are all the same, and stay
+        <span key={index} className={`block rounded-xl bg-sunk ${props.picture}`} />
+      ))}
+    </div>
+  );
+}
+
 /** Pictures to choose one of: radio buttons, so that arrow keys and screen readers work. */
 export function Samples(props: SamplesProps) {
   return (

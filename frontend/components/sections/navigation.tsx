@@ -49,10 +49,12 @@ export function Navigation({ client }: { client: Client }) {
 }
 
 function ThemeButton() {
-  const [theme, setTheme] = useState<Theme>(() => readTheme() ?? systemTheme());
+  // Known in the browser alone: the page is rendered before it gets there.
+  const [theme, setTheme] = useState<Theme>("light");
   useEffect(() => {
     const system = matchMedia("(prefers-color-scheme: dark)");
-    const follow = () => setTheme(readTheme() ?? systemTheme());
+    const follow = () => setTheme(readTheme() ?? (system.matches ? "dark" : "light"));
+    follow();
     system.addEventListener("change", follow);
     return () => system.removeEventListener("change", follow);
   }, []);
@@ -75,9 +77,6 @@ function ThemeButton() {
     </IconButton>
   );
 }
-
-const systemTheme = (): Theme =>
-  matchMedia("(prefers-color-scheme: dark)").matches ? "dark" : "light";
 
 const ASK_MS = 60_000;
 const PILL = {
