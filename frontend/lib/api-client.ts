@@ -14,6 +14,7 @@ export type Garment = Schemas["GarmentOut"];
 export type Person = Schemas["PersonOut"];
 export type Engine = Schemas["EngineOut"];
 export type EngineLimits = Schemas["EngineLimits"];
+export type Receipt = Schemas["DeletionReceipt"];
 export type Health = Schemas["Health"];
 export type Problem = Schemas["Problem"];
 type CreateForm = Schemas["CreateForm"];
@@ -24,14 +25,6 @@ export type NewSession = Omit<
   "person_image" | "garment_image" | "user_token"
 > & { person_image: Blob; garment_image?: Blob };
 type LaterField = "allow_egress";
-
-/** What a `DELETE` proves; the statement is the server's, word for word. */
-export interface Receipt {
-  id: string;
-  statement: Record<string, unknown>;
-  key_id: string;
-  signature: string;
-}
 
 /** The server answered, and said no. */
 export class ApiError extends Error {

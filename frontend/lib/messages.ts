@@ -313,8 +313,12 @@ export const messages = {
   proof: {
     title: (sessions: number) => `${plural(sessions, "session", "sessions")} deleted`,
     when: (at: string) => `Gone from the server since ${at}.`,
+    erased: (pictures: number, size: string, at: string) =>
+      `${plural(pictures, "picture", "pictures")}, ${size}, gone from the server since ${at}.`,
+    receipts: (count: number) => (count === 1 ? "Deletion receipt" : "Deletion receipts"),
     proves:
-      "The server has signed what it erased and when. Keep the receipt: with the server's public key anyone can check later that it says so, and that nobody has changed it.",
+      "Signed by this server. Whoever has the receipt can check later, without asking the server, that it stated this and that nothing in it was changed. What a backup or somebody else's copy holds it cannot show.",
+    keys: "Keys to check it with",
     download: (count: number) => (count === 1 ? "Download the receipt" : "Download the receipts"),
     fileName: "deletion-receipt.json",
     close: "Done",
@@ -361,7 +365,7 @@ export const messages = {
       ],
       [
         "It has an end",
-        "Each session is born with the time it will be erased. From then on it is invisible, and the next sweep takes its files.",
+        "Each session is born with the time it will be erased. From then on it is invisible, and its files go within a minute.",
       ],
       [
         "Delete means now",

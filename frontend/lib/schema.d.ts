@@ -50,7 +50,7 @@ export interface paths {
          * Erase One
          * @description Erase a session in any state: row and pictures; a running job is cancelled.
          *
-         *     One that is gone already, unknown or another's is answered the same, without effect; what
+         *     One that is gone already, unknown or another's is answered with 204 too, without effect; what
          *     cannot be an id is 404.
          */
         delete: operations["erase_one_api_tryon_sessions__session_id__delete"];
@@ -71,6 +71,48 @@ export interface paths {
          * @description The picture's bytes, for the owner's token or for the signed address of the session.
          */
         get: operations["read_picture_api_tryon_sessions__session_id___picture__get"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/tryon/receipts/{receipt_id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Read Receipt
+         * @description A kept receipt: by its own id, or by that of the session which was erased.
+         *
+         *     Needs no token: it holds nothing personal, and nobody guesses the id.
+         */
+        get: operations["read_receipt_api_tryon_receipts__receipt_id__get"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/.well-known/tryonai-receipt-keys.json": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Receipt Keys
+         * @description The public keys: a JWK set of Ed25519 keys, the one that signs now first.
+         */
+        get: operations["receipt_keys__well_known_tryonai_receipt_keys_json_get"];
         put?: never;
         post?: never;
         delete?: never;
@@ -296,7 +338,7 @@ export interface components {
              * @description A garment of the catalogue; the first one where no garment is sent at all.
              * @enum {string}
              */
-            garment_id?: "tshirt-print" | "longsleeve-striped" | "henley" | "sweater" | "chinos" | "dress-dotted";
+            garment_id?: "tshirt-print" | "polo" | "shirt" | "hoodie" | "longsleeve-striped" | "henley" | "sweater" | "jeans" | "chinos" | "skirt" | "dress-leaves" | "dress-dotted";
             /**
              * User Token
              * @description The anonymous owner, made and kept by the client: 8–255 of `A–Z a–z 0–9 . _ ~ -`. The server keeps only a keyed hash of it.
@@ -357,6 +399,93 @@ export interface components {
              * @example photo-terms-2026-11
              */
             consent_version?: string;
+            /**
+             * Webhook Url
+             * Format: uri
+             * @description Told once the session is final, as Standard Webhooks says: POST, signed, again and again until it answers 2xx, or 410. `http` or `https`, at a public address.
+             */
+            webhook_url?: string;
+        };
+        /**
+         * DeletionReceipt
+         * @description A signed statement that a session was erased. `docs/privacy.md` says what it proves.
+         * @example {
+         *       "id": "0d5f4bd2-6f0e-4b6e-9f2b-3a8f6f1f0c11",
+         *       "key_id": "Zg5nqY0q3q9p3m2m3xF4mJ5ZC4v3l8n6B9d2f7h1k0s",
+         *       "signature": "J0m9…",
+         *       "statement": {
+         *         "erased_at": "2026-11-22T10:05:00.000Z",
+         *         "others": 0,
+         *         "pictures": [
+         *           {
+         *             "role": "input",
+         *             "sha256": "8b1a9953c4611296a827abf8c47804d7e6c49c6b2d1f4f1d3d3f2f0d6a0b9c11",
+         *             "size": 69595
+         *           }
+         *         ],
+         *         "reason": "request",
+         *         "session_sha256": "2f9ac0b1a1d7b7b5a1f6a7a54e2f2a5d1d2a4fd9d3ad1ba6f3f2d8f8f2b1c7e0",
+         *         "type": "tryonai.deletion",
+         *         "version": 1
+         *       }
+         *     }
+         */
+        DeletionReceipt: {
+            /** Id */
+            id: string;
+            statement: components["schemas"]["DeletionStatement"];
+            /**
+             * Key Id
+             * @description The JWK thumbprint of the key (RFC 7638).
+             */
+            key_id: string;
+            /**
+             * Signature
+             * @description Ed25519, in base64url, over the RFC 8785 JSON of all but `signature`.
+             */
+            signature: string;
+        };
+        /**
+         * DeletionStatement
+         * @description What the service states: at that time nothing of this session was left in its place.
+         */
+        DeletionStatement: {
+            /**
+             * Type
+             * @constant
+             */
+            type: "tryonai.deletion";
+            /**
+             * Version
+             * @constant
+             */
+            version: 1;
+            /**
+             * Session Sha256
+             * @description Of the 36 characters of the session's id: `printf %s 7d6f1f0e-8f3a-4f0e-9d0a-0c8e4a1b2c3d | sha256sum`.
+             */
+            session_sha256: string;
+            /**
+             * Reason
+             * @description Its owner asked, its time was over, or its pictures were lost.
+             * @enum {string}
+             */
+            reason: "request" | "expiry" | "repair";
+            /**
+             * Erased At
+             * @description When the last of it was gone, by the database's clock.
+             */
+            erased_at: string;
+            /**
+             * Pictures
+             * @description All that were stored of it.
+             */
+            pictures: components["schemas"]["ErasedPicture"][];
+            /**
+             * Others
+             * @description Further files that went with it, of which no more is known.
+             */
+            others: number;
         };
         /** EngineLimits */
         EngineLimits: {
@@ -404,6 +533,25 @@ export interface components {
              * @description Whether photos leave this server.
              */
             egress: boolean;
+        };
+        /** ErasedPicture */
+        ErasedPicture: {
+            /**
+             * Role
+             * @description `draft`: a picture whose writing was interrupted.
+             * @enum {string}
+             */
+            role: "input" | "garment" | "output" | "draft";
+            /**
+             * Size
+             * @description Bytes, as it was stored.
+             */
+            size: number;
+            /**
+             * Sha256
+             * @description Of what was stored, which is ciphertext; null where it was in clear.
+             */
+            sha256: string | null;
         };
         /** GarmentList */
         GarmentList: {
@@ -497,6 +645,44 @@ export interface components {
             shows: "half" | "full";
             /** Image Url */
             image_url: string;
+        };
+        /**
+         * ReceiptKey
+         * @description A public key as RFC 7517 and RFC 8037 write it. kid: its thumbprint, a receipt's `key_id`.
+         */
+        ReceiptKey: {
+            /**
+             * Kty
+             * @constant
+             */
+            kty: "OKP";
+            /**
+             * Crv
+             * @constant
+             */
+            crv: "Ed25519";
+            /** X */
+            x: string;
+            /** Kid */
+            kid: string;
+            /**
+             * Use
+             * @constant
+             */
+            use: "sig";
+        };
+        /**
+         * ReceiptKeys
+         * @description The JWK set: first the key that signs now, then those of secrets before.
+         */
+        ReceiptKeys: {
+            /** Keys */
+            keys: components["schemas"]["ReceiptKey"][];
+        };
+        /** ReceiptList */
+        ReceiptList: {
+            /** Items */
+            items: components["schemas"]["DeletionReceipt"][];
         };
         /** SessionList */
         SessionList: {
@@ -925,12 +1111,30 @@ export interface operations {
     erase_all_api_tryon_sessions_delete: {
         parameters: {
             query?: never;
-            header?: never;
+            header?: {
+                /** @description `return=representation`: answer with the receipts of what was erased. */
+                prefer?: string[];
+            };
             path?: never;
             cookie?: never;
         };
         requestBody?: never;
         responses: {
+            /** @description Erased, and asked for with `Prefer: return=representation`. */
+            200: {
+                headers: {
+                    /** @description `return=representation`. */
+                    "Preference-Applied"?: string;
+                    /** @description Names this request in the log; yours where you sent a sane one. */
+                    "X-Request-ID"?: string;
+                    /** @description What is left of the limit, where there is one. */
+                    RateLimit?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ReceiptList"];
+                };
+            };
             /** @description Successful Response */
             204: {
                 headers: {
@@ -1134,7 +1338,10 @@ export interface operations {
     erase_one_api_tryon_sessions__session_id__delete: {
         parameters: {
             query?: never;
-            header?: never;
+            header?: {
+                /** @description `return=representation`: answer with the receipts of what was erased. */
+                prefer?: string[];
+            };
             path: {
                 session_id: string;
             };
@@ -1142,6 +1349,21 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
+            /** @description Erased, and asked for with `Prefer: return=representation`. */
+            200: {
+                headers: {
+                    /** @description `return=representation`. */
+                    "Preference-Applied"?: string;
+                    /** @description Names this request in the log; yours where you sent a sane one. */
+                    "X-Request-ID"?: string;
+                    /** @description What is left of the limit, where there is one. */
+                    RateLimit?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["DeletionReceipt"];
+                };
+            };
             /** @description Successful Response */
             204: {
                 headers: {
@@ -1363,6 +1585,110 @@ export interface operations {
                 };
                 content: {
                     "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    read_receipt_api_tryon_receipts__receipt_id__get: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                receipt_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    /** @description Names this request in the log; yours where you sent a sane one. */
+                    "X-Request-ID"?: string;
+                    /** @description What is left of the limit, where there is one. */
+                    RateLimit?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["DeletionReceipt"];
+                };
+            };
+            /** @description Not Found */
+            404: {
+                headers: {
+                    /** @description Names this request in the log; yours where you sent a sane one. */
+                    "X-Request-ID"?: string;
+                    /** @description What is left of the limit, where there is one. */
+                    RateLimit?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Request Entity Too Large */
+            413: {
+                headers: {
+                    /** @description Names this request in the log; yours where you sent a sane one. */
+                    "X-Request-ID"?: string;
+                    /** @description What is left of the limit, where there is one. */
+                    RateLimit?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Too Many Requests */
+            429: {
+                headers: {
+                    /** @description Seconds to wait. */
+                    "Retry-After"?: number;
+                    /** @description Names this request in the log; yours where you sent a sane one. */
+                    "X-Request-ID"?: string;
+                    /** @description What is left of the limit, where there is one. */
+                    RateLimit?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Service Unavailable */
+            503: {
+                headers: {
+                    /** @description Seconds to wait. */
+                    "Retry-After"?: number;
+                    /** @description Names this request in the log; yours where you sent a sane one. */
+                    "X-Request-ID"?: string;
+                    /** @description What is left of the limit, where there is one. */
+                    RateLimit?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    receipt_keys__well_known_tryonai_receipt_keys_json_get: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    /** @description Names this request in the log; yours where you sent a sane one. */
+                    "X-Request-ID"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ReceiptKeys"];
                 };
             };
         };

@@ -66,10 +66,10 @@ export function PersonColumn(props: PersonColumnProps) {
         </div>
       )}
       {people.length === 0 && !props.failed && (
-        <SamplePlaces count={USUALLY} className={`mt-auto ${GRID}`} picture="aspect-square" />
+        <SamplePlaces count={USUALLY} className={GRID} picture="aspect-square" />
       )}
       {people.length > 0 && (
-        <div className="mt-auto">
+        <div>
           <p className="mb-2 flex flex-wrap justify-between gap-x-3 text-[13px] text-mute">
             <span>{words.samples}</span> <span>{words.generated}</span>
           </p>
