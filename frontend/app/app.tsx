@@ -27,7 +27,7 @@ export function App({ apiBase }: { apiBase: string }) {
         <Hero docs={client.address("/api/docs")} />
         <DemoSectionInteractive apiBase={apiBase} />
         <HowItWorks />
-        <Developers origin={apiBase || origin} />
+        <Developers docs={client.address("/api/docs")} origin={apiBase || origin} />
         <Privacy />
         <Pricing />
       </main>

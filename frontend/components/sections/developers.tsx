@@ -5,7 +5,7 @@ import { Section } from "./section";
 
 const words = messages.developers;
 
-export function Developers({ origin }: { origin: string }) {
+export function Developers({ docs, origin }: { docs: string; origin: string }) {
   return (
     <Section id="developers" title={words.title} sunk>
       <div className="mt-8 grid items-start gap-10 lg:grid-cols-[.8fr_1.2fr] lg:gap-14 [&>*]:min-w-0">
@@ -17,7 +17,7 @@ export function Developers({ origin }: { origin: string }) {
               </li>
             ))}
           </ul>
-          <a href={`${origin}/api/docs`} className={buttonClass("ink")}>
+          <a href={docs} className={buttonClass("ink")}>
             {words.docs} <ArrowRight aria-hidden className="size-[18px]" />
           </a>
         </div>
