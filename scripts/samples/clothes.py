@@ -247,7 +247,8 @@ def straighten_legs(body: Body, vertices: np.ndarray) -> None:
         radius = np.hypot(*off.T)
         at_top = np.median(radius[z > top - 0.04])
         wanted = np.interp(z, [ankle[2], top], [LEG_AT_HEM * at_top, at_top])
-        wider = np.clip(wanted / np.maximum(radius, 1e-3), 1, 2)
+        begun = np.clip((top - z) / 0.20, 0, 1)
+        wider = 1 + begun * (np.clip(wanted / np.maximum(radius, 1e-3), 1, 2) - 1)
         vertices[leg, :2] = axis + off * wider[:, None]
         inner = vertices[leg, 0] * sign < 0.004
         vertices[leg, 0] = np.where(inner, sign * 0.004, vertices[leg, 0])

@@ -50,7 +50,7 @@ class Top:
 class Trousers:
     """straight: fall from the thighs instead of following the legs.
 
-    end: metres above the ankle joint; from 0.05 on the ankles show, and skirts can be tried on.
+    end: metres above the ankle joint; where legs show, skirts look better on them.
     """
 
     color: Color
@@ -236,7 +236,7 @@ PEOPLE = {
         brows=0.6,
         iris=(0.04, 0.02, 0.012),
         top=Top((0.62, 0.36, 0.34), sleeve=0.42, hem=-0.015, loose=0.05),
-        trousers=Trousers((0.30, 0.32, 0.34), straight=True, end=0.06),
+        trousers=Trousers((0.30, 0.32, 0.34), straight=True, end=0.20),
         head_turn=4,
         seed=501,
         shoes=(0.62, 0.60, 0.57),
@@ -259,7 +259,7 @@ PEOPLE = {
         brows=0.9,
         iris=(0.05, 0.03, 0.018),
         top=Top((0.055, 0.075, 0.06), sleeve=0.55, hem=-0.01, loose=0.08),
-        trousers=Trousers((0.20, 0.19, 0.175), straight=True, end=0.06),
+        trousers=Trousers((0.20, 0.19, 0.175), straight=True, end=0.34),
         head_turn=-4,
         seed=502,
         shoes=(0.09, 0.055, 0.035),
@@ -283,7 +283,7 @@ PEOPLE = {
         brows=0.8,
         iris=(0.035, 0.018, 0.01),
         top=Top((0.76, 0.74, 0.70), sleeve=0.42, hem=-0.015, loose=0.06),
-        trousers=Trousers((0.02, 0.02, 0.024), straight=True, end=0.06),
+        trousers=Trousers((0.02, 0.02, 0.024), straight=True, end=0.20),
         head_turn=-3,
         seed=503,
         subsurface=0.12,
@@ -306,7 +306,7 @@ PEOPLE = {
         brows=0.9,
         iris=(0.16, 0.24, 0.30),
         top=Top((0.10, 0.17, 0.26), sleeve=0.55, hem=-0.02, loose=0.07),
-        trousers=Trousers((0.045, 0.06, 0.10), denim=True, straight=True, end=0.06),
+        trousers=Trousers((0.045, 0.06, 0.10), denim=True, straight=True, end=0.34),
         head_turn=3,
         seed=504,
         shoes=(0.42, 0.42, 0.42),

@@ -62,6 +62,21 @@ def test_the_garment_is_on_the_body_and_the_face_is_the_persons_own(
     assert not changed[round(float(eyes[1])) - 15 : round(float(mouth[1])), left:right].any()
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("person", catalogue.people(), ids=lambda person: person.id)
+def test_what_the_page_offers_becomes_a_good_picture(
+    pipeline: Pipeline, person: catalogue.Person
+) -> None:
+    offered = [garment for garment in catalogue.garments() if person.suits(garment)]
+
+    reached: dict[str, float] = {}
+    for garment in offered:
+        request = TryOnRequest(rendered(person.id), _garment(garment.id), category=garment.category)
+        reached[garment.id] = pipeline.run(request, _context()).quality or 0.0
+
+    assert {name: quality for name, quality in reached.items() if quality < 0.84} == {}
+
+
 def test_far_from_the_garment_no_pixel_changes(worn: TryOnResult) -> None:
     changed = (worn.picture != rendered("mia")).any(2)
 
