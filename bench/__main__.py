@@ -25,6 +25,7 @@ from bench import (
     expiry,
     idle,
     kill,
+    page,
     poll,
     post,
     purge,
@@ -55,6 +56,7 @@ PARTS: dict[str, Callable[..., list[Figure]]] = {
     "purge": purge.measure,
     "encrypt": encrypt.measure,
     "engine": engine.measure,
+    "page": page.measure,
 }
 
 

@@ -62,11 +62,10 @@ export function Compare(props: CompareProps) {
       />
       <span className="on-picture absolute top-3.5 left-3.5">{messages.result.before}</span>
       <span className="on-picture absolute top-3.5 right-3.5">{messages.result.after}</span>
-      <span
-        aria-hidden
-        className="pointer-events-none absolute inset-y-0 left-(--split) -ml-[1.5px] w-[3px] bg-white shadow-[0_0_12px_#0004]"
-      >
-        <span className="absolute top-[58%] left-1/2 grid size-[46px] -translate-1/2 place-items-center rounded-full bg-white text-[#1b1714] shadow-[0_4px_16px_#0004]">
+      {/* Moved by a transform of its full width: what moves so is not laid out anew. */}
+      <span aria-hidden className="pointer-events-none absolute inset-0 translate-x-(--split)">
+        <span className="absolute inset-y-0 -left-[1.5px] w-[3px] bg-white shadow-[0_0_12px_#0004]" />
+        <span className="absolute top-[58%] left-0 grid size-[46px] -translate-1/2 place-items-center rounded-full bg-white text-[#1b1714] shadow-[0_4px_16px_#0004]">
           <ChevronsLeftRight className="size-5" />
         </span>
       </span>

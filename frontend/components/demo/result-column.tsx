@@ -133,6 +133,9 @@ function Body(props: ResultColumnProps) {
   }
 }
 
+/** Where a picture will be: as large as most pictures are, so that nothing moves when it comes. */
+const BOX = "aspect-[3/4] flex-auto rounded-[18px] lg:aspect-auto lg:min-h-[420px]";
+
 /** The box of the picture while there is none. */
 function Frame({ children, dashed = false }: { children: ReactNode; dashed?: boolean }) {
   return (
@@ -196,7 +199,7 @@ function Busy({
 }) {
   const { big, fraction, text } = progressOf(run);
   return (
-    <div className="studio relative grid aspect-[3/4] flex-auto place-items-center overflow-hidden rounded-[18px] lg:aspect-auto lg:min-h-[420px]">
+    <div className={`studio relative grid place-items-center overflow-hidden ${BOX}`}>
       {person && (
         <img
           src={person.url}
@@ -204,7 +207,7 @@ function Busy({
           className="absolute inset-0 size-full scale-110 animate-[breathe_2.4s_ease-in-out_infinite] object-cover opacity-75 blur-[14px] saturate-75"
         />
       )}
-      <div className="relative w-56 rounded-[18px] bg-card px-6 py-5 text-center shadow-lift">
+      <div className="relative grid min-h-60 w-56 content-center rounded-[18px] bg-card px-6 py-5 text-center shadow-lift">
         {big && <p className="heading text-[44px] font-semibold tabular-nums">{big}</p>}
         {fraction !== null && (
           <progress
@@ -315,9 +318,9 @@ function Finished(props: ResultColumnProps & { session: Session }) {
     !(settled || session.input_image_url === null)
   ) {
     return (
-      <Frame>
+      <div className={`grid place-items-center bg-sunk p-5 ${BOX}`}>
         <p className="text-center text-mute">{words.loading}</p>
-      </Frame>
+      </div>
     );
   }
   const box = "aspect-(--shape) rounded-[18px]";
