@@ -400,6 +400,12 @@ export interface components {
              */
             consent_version?: string;
             /**
+             * Allow Egress
+             * @description The shopper agrees that photos leave the server for an engine that sends them elsewhere: `egress_to` of `GET /api/tryon/engines`.
+             * @default false
+             */
+            allow_egress: boolean;
+            /**
              * Webhook Url
              * Format: uri
              * @description Told once the session is final, as Standard Webhooks says: POST, signed, again and again until it answers 2xx, or 410. `http` or `https`, at a public address.
@@ -487,6 +493,21 @@ export interface components {
              */
             others: number;
         };
+        /**
+         * EgressOut
+         * @description A create must ask for it with `allow_egress`.
+         */
+        EgressOut: {
+            /** Host */
+            host: string;
+            /** Purpose */
+            purpose: string;
+            /**
+             * Allowed
+             * @description Whether the operator allows it at all.
+             */
+            allowed: boolean;
+        };
         /** EngineLimits */
         EngineLimits: {
             /**
@@ -533,6 +554,8 @@ export interface components {
              * @description Whether photos leave this server.
              */
             egress: boolean;
+            /** @description Where they go; null when they stay. */
+            egress_to: components["schemas"]["EgressOut"] | null;
         };
         /** ErasedPicture */
         ErasedPicture: {
