@@ -1,4 +1,4 @@
-"""The command line: `python -m app serve | worker | purge | webhooks | init-db | doctor | try`.
+"""The command line: `python -m app COMMAND`; `--help` lists them.
 
 Exit status: 0 done, 1 failed with a sentence that says what to change, 2 wrong usage.
 """
@@ -78,6 +78,12 @@ def _parser() -> argparse.ArgumentParser:
     telling.add_argument(
         "--secret", action="store_true", help="print what receivers check signatures with"
     )
+    checking = add("verify-receipt", verify_receipt, "check receipts of erasures, offline")
+    checking.add_argument("file", help="one receipt, or several as the API gives them; - for stdin")
+    checking.add_argument(
+        "--keys", type=Path, metavar="FILE", help="a saved key set, instead of this installation's"
+    )
+    checking.add_argument("--session", metavar="ID", help="also whether it is of this session")
     add("init-db", init_db, "prepare the database; may be run again")
     _add_try(add("try", try_on, "run an engine on files or folders, without a server"))
     doctoring = add("doctor", doctor, "check every part and say what to do")
@@ -258,6 +264,47 @@ def webhooks(settings: Settings, options: argparse.Namespace) -> int:
         if not found:
             print("No live session has a webhook that was due.")
     return 0
+
+
+def verify_receipt(settings: Settings, options: argparse.Namespace) -> int:
+    """Exit status 1 when one is not valid, 2 when the receipts or the keys cannot be read."""
+    from app.services import receipts
+
+    try:
+        text = sys.stdin.read() if options.file == "-" else Path(options.file).read_text("utf-8")
+        found = receipts.read(text)
+        keys = _receipt_keys(settings, options.keys)
+    except (OSError, UnicodeDecodeError, receipts.ReceiptInvalid) as exc:
+        print(f"tryonai: {getattr(exc, 'detail', exc)}", file=sys.stderr)
+        return 2
+    valid = 0
+    for receipt in found:
+        try:
+            checked = receipts.check(receipt, keys)
+            if options.session is not None:
+                receipts.check_session(checked, options.session)
+        except receipts.ReceiptInvalid as exc:
+            print(f"NOT VALID. {exc.detail}")
+        else:
+            print(receipts.tell(checked))
+            valid += 1
+    if not found:
+        print("There is no receipt in it.")
+    return 0 if found and valid == len(found) else 1
+
+
+def _receipt_keys(settings: Settings, file: Path | None) -> list[bytes]:
+    from datetime import timedelta
+
+    from app.services import receipts
+    from app.signing import Keyring
+
+    if file is not None:
+        return receipts.read_jwk_set(file.read_text("utf-8"))
+    if not settings.has_secret:
+        raise receipts.ReceiptInvalid("This installation has no keys: name a key set with --keys.")
+    keep = timedelta(days=settings.receipt_retention_days)
+    return receipts.Issuer(Keyring(settings.secrets).receipt_seeds, keep=keep).public_keys
 
 
 def init_db(settings: Settings, _: argparse.Namespace) -> int:

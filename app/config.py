@@ -24,6 +24,7 @@ ROOT = Path(__file__).resolve().parent.parent
 """Relative paths are resolved against this, never against the working folder."""
 
 MIN_SECRET_CHARACTERS = 16
+_SECRET_FILE = "secret_key"  # noqa: S105 - its name
 
 
 def _split(value: object) -> object:
@@ -142,6 +143,11 @@ class Settings(BaseSettings):
             return None
         return with_driver(self.database_url.get_secret_value())
 
+    @property
+    def has_secret(self) -> bool:
+        """Whether `secrets` would find one, rather than make it."""
+        return self.secret_key is not None or (self.data_dir / _SECRET_FILE).exists()
+
     @cached_property
     def secrets(self) -> tuple[str, ...]:
         """The secrets, the present one first; made once in `DATA_DIR` where none is set."""
@@ -217,7 +223,7 @@ def _webhook_key(text: str) -> bytes:
 
 def _kept_secret(folder: Path) -> str:
     """The secret of an installation that was given none: made once, readable by its owner only."""
-    file = folder / "secret_key"
+    file = folder / _SECRET_FILE
     folder.mkdir(parents=True, exist_ok=True)
     draft = folder / f".secret_key.{os.getpid()}.{secrets.token_hex(4)}"
     if not file.exists():

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import ast
 import re
+from collections.abc import Iterator
 from pathlib import Path
+
+import pytest
 
 from app import errors
 from app.config import Settings
@@ -85,3 +89,71 @@ def test_every_failure_is_documented_and_no_other() -> None:
 
 def test_every_failure_has_a_sentence() -> None:
     assert set(errors.SENTENCES) == set(FailureCode)
+
+
+_MARK = re.compile(r"\[\^([a-z-]+)\]")
+_NOTE = re.compile(r"^\[\^([a-z-]+)\]: (.+)$", re.MULTILINE)
+_CODE_BLOCK = re.compile(r"^```.*?^```$", re.MULTILINE | re.DOTALL)
+_TABLE_HEAD = re.compile(r"^\|.*\n\|[-|]+\|\n", re.MULTILINE)
+_UNIT = re.compile(r"\n\s*\n|\n(?=- |\d[.] |\|)")
+_SENTENCE = re.compile(r"([^.]+[.])((?:\[\^[a-z-]+\])*)")
+PRIVACY = (ROOT / "docs/privacy.md").read_text()
+# These say what the page is, how something is done, or what is not promised.
+WITHOUT_PROMISES = {
+    *("Privacy", "What a receipt proves, and what it cannot"),
+    *("How to check a receipt", "What it cannot do"),
+}
+
+
+def sections_of_privacy() -> dict[str, str]:
+    text = _NOTE.sub("", _CODE_BLOCK.sub("", PRIVACY))
+    parts = [part.partition("\n") for part in re.split(r"^##? ", text, flags=re.MULTILINE)[1:]]
+    return {heading: body for heading, _, body in parts}
+
+
+def promises(body: str) -> Iterator[tuple[str, str]]:
+    """Each sentence and each row of a table, with its notes; what ends with a colon is none."""
+    for unit in _UNIT.split(_TABLE_HEAD.sub("", body)):
+        if unit.strip().startswith("|"):
+            yield unit, "".join(_MARK.findall(unit))
+            continue
+        plain = re.sub(r"`[^`]*`|\]\([^)]*\)", "", unit.strip())
+        plain = re.sub(r"^\d[.] |(?<=\d)[.](?=\d)", "", plain)
+        yield from _SENTENCE.findall(" ".join(plain.split()))
+
+
+@pytest.mark.parametrize("heading", sorted(sections_of_privacy().keys() - WITHOUT_PROMISES))
+def test_every_promise_of_the_privacy_page_names_a_test(heading: str) -> None:
+    found = list(promises(sections_of_privacy()[heading]))
+
+    assert len(found) >= 5, "or nothing was looked at"
+    assert [promise for promise, notes in found if not notes] == []
+
+
+def test_a_promise_without_a_note_is_noticed() -> None:
+    body = "One.[^a] Two is 7.5 and `x.y`.[^b][^c]\n- Three.\n| h |\n|---|\n| four |\n\nSo:"
+
+    found = [(text.strip(), bool(notes)) for text, notes in promises(body)]
+
+    assert [marked for _, marked in found] == [True, True, False, False]
+
+
+def existing_tests() -> set[str]:
+    return {
+        f"{file.relative_to(ROOT / 'tests').as_posix()}::{node.name}"
+        for file in (ROOT / "tests").rglob("test_*.py")
+        for node in ast.walk(ast.parse(file.read_text("utf-8")))
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
+    }
+
+
+def test_every_test_that_the_privacy_page_names_is_there() -> None:
+    notes = dict(_NOTE.findall(PRIVACY))
+    named = {name: re.findall(r"`([^`]+)`", text) for name, text in notes.items()}
+
+    assert all(named.values()), "a note without a test"
+    assert {one for tests in named.values() for one in tests} <= existing_tests()
+
+
+def test_every_note_of_the_privacy_page_is_used_and_every_used_one_is_there() -> None:
+    assert set(_MARK.findall(_NOTE.sub("", PRIVACY))) == set(dict(_NOTE.findall(PRIVACY)))

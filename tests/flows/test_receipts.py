@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import hashlib
+import json
+import re
 import shutil
+import subprocess
+import sys
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from pathlib import Path
@@ -14,11 +18,13 @@ import httpx
 import pytest
 from sqlalchemy import text
 
+from app.config import ROOT
 from app.database import Db
 from app.errors import StorageUnavailable
 from app.services import cleanup, erasure, receipts
 from app.services.receipts import Issuer, Reason
 from app.services.storage import LocalStorage
+from tests.conftest import NOT_APPLICABLE
 from tests.flows.conftest import (
     EXPIRE_ALL,
     ISSUER,
@@ -277,3 +283,99 @@ def test_with_nothing_kept_the_table_stays_empty(
 
     assert receipts.check(receipt, none.public_keys)
     assert statements(sql) == []
+
+
+KEYS = json.dumps(receipts.jwk_set(ISSUER.public_keys))
+
+
+@pytest.fixture
+def receipt(shopper: Shopper) -> dict[str, Any]:
+    """Of a session that was erased; `session` is its id."""
+    session_id = shopper.submit()
+    shopper.delete(session_id)
+    found = shopper.http.get(f"/api/tryon/receipts/{session_id}").json()
+    return {"session": session_id, **found}
+
+
+def test_the_command_checks_a_receipt_without_a_database(
+    receipt: dict[str, Any], run: Run, tmp_path: Path
+) -> None:
+    session_id = receipt.pop("session")
+    file, keys = tmp_path / "receipt.json", tmp_path / "keys.json"
+    file.write_text(json.dumps(receipt, indent=2))
+    keys.write_text(KEYS)
+    nowhere = "postgresql://nobody@127.0.0.1:1/none"
+
+    own = run("verify-receipt", str(file), "--session", session_id, database_url=nowhere)
+    saved = run("verify-receipt", str(file), "--keys", str(keys), secret_key="another " * 3)
+    another = run("verify-receipt", str(file), secret_key="another " * 3)
+    of_another = run("verify-receipt", str(file), "--session", "x", database_url=nowhere)
+
+    assert [one.wait() for one in (own, saved, another, of_another)] == [0, 0, 1, 1]
+    assert own.text.startswith("VALID.")
+    assert receipt["statement"]["session_sha256"] in own.text
+    assert "not that nobody made a\ncopy" in own.text
+    assert "NOT VALID. It is signed under a key" in another.text
+    assert "NOT VALID. It is of another session." in of_another.text
+
+
+@pytest.mark.parametrize(
+    ("text", "status"),
+    [("no JSON", 2), ("{}", 1), ('{"items": []}', 1), ('{"a": 1, "a": 2}', 2), (None, 2)],
+)
+def test_the_command_says_what_it_cannot_read(
+    run: Run, tmp_path: Path, text: str | None, status: int
+) -> None:
+    file = tmp_path / "receipt.json"
+    if text is not None:
+        file.write_text(text)
+
+    checked = run("verify-receipt", str(file))
+
+    assert checked.wait() == status
+    assert "Traceback" not in checked.text
+    assert checked.text.strip()
+
+
+def test_the_command_makes_no_secret_to_check_with(run: Run, tmp_path: Path) -> None:
+    file = tmp_path / "receipt.json"
+    file.write_text("{}")
+
+    checked = run("verify-receipt", str(file), secret_key=None, database_url=None)
+
+    assert checked.wait() == 2
+    assert "--keys" in checked.text
+    assert not (tmp_path / "data").exists()
+
+
+def documented(language: str) -> str:
+    """The program of that language in docs/privacy.md that checks a receipt."""
+    page = (ROOT / "docs/privacy.md").read_text()
+    (found,) = re.findall(rf"```{language}\n(.*?)```", page, flags=re.DOTALL)
+    return str(found)
+
+
+@pytest.mark.parametrize("language", ["python", "sh"])
+@pytest.mark.parametrize("change", [None, "others", "erased_at"])
+def test_a_receipt_can_be_checked_with_programs_that_are_not_ours(
+    receipt: dict[str, Any], tmp_path: Path, language: str, change: str | None
+) -> None:
+    if language == "sh" and not all(map(shutil.which, ("openssl", "jq"))):
+        pytest.skip(f"{NOT_APPLICABLE}openssl and jq are not on every machine")
+    del receipt["session"]
+    if change is not None:
+        receipt["statement"][change] = 7
+    (tmp_path / "receipt.json").write_text(json.dumps(receipt, indent=2))
+    (tmp_path / "keys.json").write_text(KEYS)
+    command = [sys.executable, "-c"] if language == "python" else ["sh", "-ec"]
+
+    done = subprocess.run(
+        [*command, documented(language)],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=30,
+    )
+
+    assert (done.returncode == 0) == (change is None), done.stdout + done.stderr
