@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
 from functools import cache
-from typing import Any, NamedTuple, cast
+from typing import Any, Literal, NamedTuple, cast
 from uuid import UUID, uuid4
 
 from sqlalchemy import (
@@ -23,6 +23,7 @@ from sqlalchemy import (
     Select,
     Table,
     Text,
+    Update,
     Uuid,
     and_,
     bindparam,
@@ -63,6 +64,10 @@ class News(StrEnum):
     ERASED = "erased"
     DELIVERY = "delivery"
 
+
+Wrapped = Literal["wrapped_key", "webhook_url"]
+WRAPPED: tuple[Wrapped, ...] = ("wrapped_key", "webhook_url")
+"""The columns that are sealed under a key derived from SECRET_KEY."""
 
 PRESENCE_LOCK = 727_001
 """The first number of the shared advisory lock that a live worker process holds."""
@@ -642,13 +647,14 @@ def newest_key(tx: Session) -> bytes | None:
     return tx.scalar(query.limit(1))
 
 
-def keys_to_rewrap(
-    tx: Session, *, present: bytes, after: UUID | None, limit: int
+def to_rewrap(
+    tx: Session, what: Wrapped, *, present: bytes, after: UUID | None, limit: int
 ) -> list[tuple[UUID, bytes]]:
-    """Live sessions whose key is not under the present wrapping key, in the order of their ids."""
+    """Live sessions of which this is not under the present wrapping key, in the order of ids."""
+    column = getattr(TryOnSession, what)
     query = (
-        select(TryOnSession.id, TryOnSession.wrapped_key)
-        .where(_live, _key_id(TryOnSession.wrapped_key) != present)
+        select(TryOnSession.id, column)
+        .where(_live, _key_id(column) != present)
         .order_by(TryOnSession.id)
         .limit(limit)
     )
@@ -657,24 +663,25 @@ def keys_to_rewrap(
     return [(id_, wrapped) for id_, wrapped in tx.execute(query) if wrapped is not None]
 
 
-def rewrap(tx: Session, keys: Sequence[tuple[UUID, bytes, bytes]]) -> int:
-    """Exchange wrapped keys: of a session, from what, to what. What has changed since stays.
+def rewrap(tx: Session, what: Wrapped, changes: Sequence[tuple[UUID, bytes, bytes]]) -> int:
+    """Exchange what is wrapped: of a session, from what, to what. What has changed since stays.
 
     Returns how many were exchanged.
     """
-    given = [{"session_id": id_, "was": was, "becomes": becomes} for id_, was, becomes in keys]
-    return tx.connection().execute(_REWRAP, given).rowcount if given else 0
+    given = [{"session_id": id_, "was": was, "becomes": becomes} for id_, was, becomes in changes]
+    return tx.connection().execute(_REWRAP[what], given).rowcount if given else 0
 
 
 def _key_id(column: Any) -> ColumnElement[bytes]:
     return func.substring(column, 1, ID_BYTES, type_=LargeBinary)
 
 
-_REWRAP = (
-    update(_TABLE)
-    .where(_TABLE.c.id == bindparam("session_id"), _TABLE.c.wrapped_key == bindparam("was"))
-    .values(wrapped_key=bindparam("becomes"))
-)
+_REWRAP: dict[Wrapped, Update] = {
+    what: update(_TABLE)
+    .where(_TABLE.c.id == bindparam("session_id"), _TABLE.c[what] == bindparam("was"))
+    .values({what: bindparam("becomes")})
+    for what in WRAPPED
+}
 
 
 # --- webhooks -------------------------------------------------------------------------------

@@ -122,6 +122,10 @@ class Vault:
         """The same key under the present secret. Raises PictureUnreadable."""
         return self._wrap(session_id, self._unwrap(session_id, wrapped))
 
+    def reseal_url(self, session_id: UUID, sealed: bytes) -> bytes:
+        """The same URL under the present secret. Raises PictureUnreadable."""
+        return self.seal_url(session_id, self.unseal_url(session_id, sealed))
+
     def seal_url(self, session_id: UUID, url: str) -> bytes:
         """A session's address of a receiver, which may hold secrets; whatever the setting says."""
         return self._wrap(session_id, url.encode(), kind=_URL)

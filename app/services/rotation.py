@@ -1,4 +1,4 @@
-"""A new SECRET_KEY: sessions' keys are wrapped anew; files stay as they are."""
+"""A new SECRET_KEY: sessions' keys and receivers are wrapped anew; files stay as they are."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ BATCH = 500
 
 @dataclass(frozen=True)
 class Rotation:
-    """rewrapped: sessions whose key is now under the present secret.
+    """rewrapped: keys of sessions, and addresses of their webhooks, now under the present secret.
 
-    unreadable: those whose key cannot be opened: their secret is missing, or they are damaged.
+    unreadable: those that cannot be opened: their secret is missing, or they are damaged.
     """
 
     rewrapped: int = 0
@@ -31,24 +31,25 @@ class Rotation:
 def rotate(
     db: Db, vault: Vault, *, on_progress: Callable[[int], None] = lambda _: None
 ) -> Rotation:
-    """Wrap the key of every live session under the first secret, in batches.
+    """Wrap what is wrapped of every live session under the first secret, in batches.
 
     May be broken off and run again at any time, beside any number of servers: what is done is
     passed over, and a key that changes meanwhile is new and needs nothing.
     """
     rewrapped = unreadable = 0
-    after: UUID | None = None
-    while True:
-        with db.begin() as tx:
-            batch = crud.keys_to_rewrap(tx, present=vault.ids[0], after=after, limit=BATCH)
-            changes = _rewrap(vault, batch)
-            rewrapped += crud.rewrap(tx, changes)
-        if not batch:
-            break
-        unreadable += len(batch) - len(changes)
-        after = batch[-1][0]
-        on_progress(rewrapped)
-    log.info("keys.rotated", sessions=rewrapped, unreadable=unreadable)
+    for what in crud.WRAPPED:
+        after: UUID | None = None
+        while True:
+            with db.begin() as tx:
+                batch = crud.to_rewrap(tx, what, present=vault.ids[0], after=after, limit=BATCH)
+                changes = _rewrap(vault, what, batch)
+                rewrapped += crud.rewrap(tx, what, changes)
+            if not batch:
+                break
+            unreadable += len(batch) - len(changes)
+            after = batch[-1][0]
+            on_progress(rewrapped)
+    log.info("keys.rotated", rewrapped=rewrapped, unreadable=unreadable)
     return Rotation(rewrapped, unreadable)
 
 
@@ -68,11 +69,14 @@ def check_newest(db: Db, vault: Vault) -> None:
         log.error("keys.unknown_secret", hint="add the secret of before to SECRET_KEY: new,old")
 
 
-def _rewrap(vault: Vault, batch: list[tuple[UUID, bytes]]) -> list[tuple[UUID, bytes, bytes]]:
+def _rewrap(
+    vault: Vault, what: crud.Wrapped, batch: list[tuple[UUID, bytes]]
+) -> list[tuple[UUID, bytes, bytes]]:
     changes = []
+    step = vault.rewrap if what == "wrapped_key" else vault.reseal_url
     for session_id, wrapped in batch:
         try:
-            changes.append((session_id, wrapped, vault.rewrap(session_id, wrapped)))
+            changes.append((session_id, wrapped, step(session_id, wrapped)))
         except PictureUnreadable as exc:
             log.error(
                 "picture.unreadable", session_id=str(session_id), unknown_secret=exc.unknown_secret

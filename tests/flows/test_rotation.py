@@ -52,6 +52,21 @@ def test_after_a_rotation_the_new_secret_alone_reads_everything(
         assert rotating.get(f"{session_id}/input").content == before[session_id]
 
 
+def test_a_rotation_takes_the_receivers_of_webhooks_along(
+    make_client: MakeClient, db: Db, sql: Sql
+) -> None:
+    url = "http://127.0.0.1:9999/hook?key=1"
+    session_id = UUID(Shopper(make_client(webhook_allow_private=True)).submit(webhook_url=url))
+
+    assert rotation.rotate(db, BOTH) == Rotation(2, unreadable=0)
+
+    ((sealed,),) = sql("SELECT webhook_url FROM tryon_sessions")
+    assert ONLY_NEW.unseal_url(session_id, bytes(sealed)) == url
+    with pytest.raises(PictureUnreadable):  # a URL is no key, though both are sealed alike
+        ONLY_NEW.key_of(session_id, bytes(sealed))
+    assert rotation.rotate(db, BOTH) == Rotation(0, unreadable=0)
+
+
 def test_a_rotation_goes_in_batches_and_counts_what_it_cannot_open(
     shopper: Shopper, db: Db, sql: Sql, monkeypatch: pytest.MonkeyPatch
 ) -> None:
