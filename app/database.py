@@ -83,6 +83,7 @@ def _engine(url: str, *, pool_size: int, **options: Any) -> Engine:
         pool_timeout=POOL_TIMEOUT_S,
         pool_pre_ping=True,
         pool_recycle=1800,
+        use_native_hstore=False,  # else each new connection asks for a type that we do not have
         hide_parameters=True,  # an error's text is logged: no token's hash, no key in it
         connect_args=connect_args(url),
         **options,

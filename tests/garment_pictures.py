@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Literal, TypeAlias
 
 import cv2
@@ -222,8 +223,9 @@ class Look:
     vignette: float = 0.0
 
 
+@cache
 def draw(kind: str, look: Look | None = None, *, width: int = 480, seed: int = 0) -> Drawn:
-    """One garment; the height is 4/3 of the width."""
+    """One garment; the height is 4/3 of the width. Not to be written to: it is drawn once."""
     look = look or Look()
     cut = CUTS[kind]
     height = width * 4 // 3
@@ -232,14 +234,11 @@ def draw(kind: str, look: Look | None = None, *, width: int = 480, seed: int = 0
     coverage = np.maximum(body, sleeves).astype(np.float32)
     cloth = _cloth(cut, look, body, sleeves, rng)
     ground = _ground(look, coverage, rng)
-    picture = cloth * coverage[..., None] + ground * (1 - coverage[..., None])
-    return Drawn(
-        kind,
-        cut.category,
-        np.clip(picture + rng.normal(0, 0.6, picture.shape), 0, 255).astype(np.uint8),
-        coverage,
-        _named_points(cut, width, height),
-    )
+    blend = cloth * coverage[..., None] + ground * (1 - coverage[..., None])
+    picture = np.clip(blend + rng.normal(0, 0.6, blend.shape), 0, 255).astype(np.uint8)
+    picture.setflags(write=False)
+    coverage.setflags(write=False)
+    return Drawn(kind, cut.category, picture, coverage, _named_points(cut, width, height))
 
 
 def _named_points(cut: Cut, width: int, height: int) -> dict[str, Points]:

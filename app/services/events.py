@@ -102,6 +102,7 @@ class Events:
         engine = create_engine(
             self._url,
             poolclass=NullPool,
+            use_native_hstore=False,
             connect_args=connect_args(self._url),
             hide_parameters=True,
         )

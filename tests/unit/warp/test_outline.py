@@ -47,7 +47,7 @@ def test_the_points_of_a_top_are_where_they_were_drawn(kind: str) -> None:
 @pytest.mark.parametrize("kind", ["t-shirt", "banded sleeves", "puffed sleeves", "sleeved dress"])
 def test_both_sleeves_of_a_symmetric_garment_are_as_long(kind: str, narrower: int) -> None:
     """Also where the right half is some percent narrower, as on photos."""
-    coverage = pictures.draw(kind).coverage
+    coverage = pictures.draw(kind).coverage.copy()
     middle = coverage.shape[1] // 2
     half = cv2.resize(coverage[:, middle:], None, fx=1 - narrower / 100, fy=1)
     coverage[:, middle:] = 0
