@@ -41,7 +41,9 @@ LOAD_TIMEOUT_S = 300.0
 """Several gigabytes of weights from a slow disk take minutes; more is a hang."""
 
 # Settings, and libpq's, of which an engine has no need, nor what it imports or starts.
-_SECRETS = frozenset({"SECRET_KEY", "DATABASE_URL", "METRICS_TOKEN", "PGPASSWORD"})
+_SECRETS = frozenset(
+    {"SECRET_KEY", "DATABASE_URL", "METRICS_TOKEN", "WEBHOOK_SECRET", "PGPASSWORD"}
+)
 
 # Linux, if it was built with CONFIG_PROC_CHILDREN, as distributions are.
 _KERNEL_LISTS_CHILDREN = Path("/proc/thread-self/children").exists()
