@@ -54,6 +54,18 @@ def test_a_picture_and_its_warnings(visit: MakeVisit) -> None:
     me.shoot("completed-dark-desktop")
 
 
+def test_the_picture_of_the_readme(visit: MakeVisit) -> None:
+    me = visit(viewport={"width": 1280, "height": 1370}).open()
+    me.choose("ines", "dress-leaves")
+    me.try_on()
+    me.page.mouse.move(0, 0)
+    me.preview.locator(".panel").first.evaluate(
+        "panel => scrollTo(0, panel.getBoundingClientRect().top + scrollY - 240)"
+    )
+    me.page.wait_for_load_state("networkidle")
+    me.shoot("readme")
+
+
 def test_the_question_before_all_is_deleted_and_the_proof_after(visit: MakeVisit) -> None:
     me = visit().open()
     me.choose()
