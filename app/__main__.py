@@ -78,6 +78,8 @@ def _parser() -> argparse.ArgumentParser:
     telling.add_argument(
         "--secret", action="store_true", help="print what receivers check signatures with"
     )
+    auditing = add("audit", audit, "look whether what is stored is as it was promised")
+    auditing.add_argument("--json", action="store_true", help="counts and findings as JSON")
     checking = add("verify-receipt", verify_receipt, "check receipts of erasures, offline")
     checking.add_argument("file", help="one receipt, or several as the API gives them; - for stdin")
     checking.add_argument(
@@ -264,6 +266,33 @@ def webhooks(settings: Settings, options: argparse.Namespace) -> int:
         if not found:
             print("No live session has a webhook that was due.")
     return 0
+
+
+def audit(settings: Settings, options: argparse.Namespace) -> int:
+    """Exit status 1 when anything was found. Changes nothing, and may run beside a server."""
+    from app.runtime import open_runtime
+    from app.services import audit as audits
+
+    with open_runtime(settings) as runtime:
+        runtime.prepare()
+        report = audits.audit(
+            runtime.db,
+            runtime.storage,
+            runtime.vault,
+            runtime.issuer,
+            on_progress=_progress("sessions looked at"),
+        )
+    looked = {"sessions": report.sessions, "pictures": report.pictures, "files": report.files}
+    if options.json:
+        found = [{"finding": finding, "session_sha256": of} for finding, of in report.found]
+        counts = {**looked, "oldest_overdue_s": round(report.oldest_s, 3), **report.counts}
+        print(json.dumps({"counts": counts, "findings": found}, indent=2))
+    else:
+        print("looked at: " + ", ".join(f"{count} {name}" for name, count in looked.items()))
+        for finding, of in report.found:
+            print(f"FOUND: {finding}{of and ', session with the SHA-256 '}{of}")
+        print(f"oldest byte past its time: {report.oldest_s:.0f} s; findings: {len(report.found)}")
+    return 1 if report.found else 0
 
 
 def verify_receipt(settings: Settings, options: argparse.Namespace) -> int:

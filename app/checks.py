@@ -48,6 +48,8 @@ def examine(rt: Runtime) -> Health:
         parts=parts,
         waiting=counts.waiting if counts else None,
         processing=counts.processing if counts else None,
+        overdue_s=counts.overdue_s if counts else None,
+        orphans=rt.scheduler.orphans if rt.scheduler else None,
     )
 
 

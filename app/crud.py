@@ -147,11 +147,15 @@ class Mark(NamedTuple):
 
 
 class Queue(NamedTuple):
-    """waiting, processing: numbers of live sessions. oldest_s: how long the first one waits."""
+    """waiting, processing: numbers of live sessions. oldest_s: how long the first one waits.
+
+    overdue_s: for how long the session that expired first is past its time; 0 where none is.
+    """
 
     waiting: int
     processing: int
     oldest_s: float
+    overdue_s: float
 
 
 # --- writing --------------------------------------------------------------------------------
@@ -604,7 +608,9 @@ def queue(tx: Session) -> Queue:
     found = {status: (count, float(age)) for status, count, age in rows}
     waiting, oldest_s = found.get(Status.CREATED, (0, 0.0))
     processing, _ = found.get(Status.PROCESSING, (0, 0.0))
-    return Queue(waiting, processing, oldest_s)
+    late = func.extract("epoch", func.now() - func.min(TryOnSession.expires_at))
+    overdue_s = max(0.0, float(tx.scalar(select(late)) or 0))
+    return Queue(waiting, processing, oldest_s, overdue_s)
 
 
 def lost(tx: Session, *, limit: int) -> list[TryOnSession]:
@@ -944,6 +950,22 @@ def remove_receipts(tx: Session, *, keep: timedelta, limit: int) -> int:
 def existing(tx: Session, session_ids: Collection[UUID]) -> set[UUID]:
     """Which of these have a row."""
     return set(tx.scalars(select(TryOnSession.id).where(_among(session_ids))))
+
+
+def sessions_after(
+    tx: Session, after: UUID | None, *, limit: int
+) -> list[tuple[TryOnSession, datetime]]:
+    """Sessions of everybody, expired ones too, in the order of their ids; each with the clock."""
+    query = select(TryOnSession, func.now()).order_by(TryOnSession.id).limit(limit)
+    if after is not None:
+        query = query.where(TryOnSession.id > after)
+    return [(row, now) for row, now in tx.execute(query)]
+
+
+def overdue_receipts(tx: Session, *, keep: timedelta) -> int:
+    """How many receipts are older than that."""
+    late = DeletionReceipt.erased_at <= func.now() - _interval(keep)
+    return tx.scalar(select(func.count()).where(late)) or 0
 
 
 def live_sessions(

@@ -52,6 +52,16 @@ WEBHOOKS = Counter(
 WEBHOOKS_PENDING = Gauge(
     "tryonai_webhooks_pending", "Webhooks that are still to be delivered.", registry=REGISTRY
 )
+OVERDUE_SECONDS = Gauge(
+    "tryonai_oldest_overdue_seconds",
+    "For how long the session that expired first has not been erased; 0 when none is left.",
+    registry=REGISTRY,
+)
+ORPHANS = Gauge(
+    "tryonai_orphan_files",
+    "Files without a session that the last sweep of this process found, deleted or not.",
+    registry=REGISTRY,
+)
 WAITING = Gauge("tryonai_sessions_waiting", "Sessions that wait for a worker.", registry=REGISTRY)
 PROCESSING = Gauge(
     "tryonai_sessions_processing", "Sessions that a worker has claimed.", registry=REGISTRY

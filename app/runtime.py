@@ -82,6 +82,7 @@ class Runtime:
     worker: Worker | None = None
     courier: Courier | None = None
     events: Events | None = None
+    scheduler: Scheduler | None = None
     _migrated: bool = False
     _preparing: threading.Lock = field(default_factory=threading.Lock)
 
@@ -227,9 +228,9 @@ def serving(settings: Settings, *, concurrency: int) -> Iterator[Runtime]:
         stack.callback(runtime.courier.stop)
         runtime.events.start()
         stack.callback(runtime.events.stop)
-        scheduler = _scheduler(runtime)
-        scheduler.start()
-        stack.callback(scheduler.stop)
+        runtime.scheduler = _scheduler(runtime)
+        runtime.scheduler.start()
+        stack.callback(runtime.scheduler.stop)
         if runtime.worker is not None:
             runtime.worker.start()
             stack.callback(runtime.worker.stop, grace_s=WORKER_GRACE_S)

@@ -278,6 +278,13 @@ class Health(BaseModel):
     parts: dict[str, Part]
     waiting: int | None = Field(default=None, description="Sessions that wait for a worker.")
     processing: int | None = Field(default=None, description="Sessions that are worked on.")
+    overdue_s: float | None = Field(
+        default=None,
+        description="For how long the session that expired first is not erased; 0 for none.",
+    )
+    orphans: int | None = Field(
+        default=None, description="Files without a session, by this process's last sweep."
+    )
 
 
 class Alive(BaseModel):

@@ -76,6 +76,7 @@ def _measure_queue(rt: Rt) -> None:
         if of_exception(exc) is None:
             raise
         return
+    metrics.OVERDUE_SECONDS.set(queue.overdue_s)
     metrics.WAITING.set(queue.waiting)
     metrics.WEBHOOKS_PENDING.set(webhooks)
     metrics.PROCESSING.set(queue.processing)

@@ -21,7 +21,7 @@ from apscheduler.schedulers.background import BackgroundScheduler
 from app import crud
 from app.database import Db, advisory_lock, translate
 from app.errors import SENTENCES, FailureCode, ServiceError
-from app.metrics import LEASES_LOST, PURGED
+from app.metrics import LEASES_LOST, ORPHANS, PURGED
 from app.models import TryOnSession
 from app.services import erasure
 from app.services.queue import Queue
@@ -186,6 +186,7 @@ def sweep(
             return SweepReport(wrong_storage=True)
         files, stuck = _sweep_files(db, storage, datetime.now(UTC) - age, stopped)
         rows, refused = _sweep_rows(db, storage, issuer, doomed, stopped)
+    ORPHANS.set(files + stuck)
     log.info("sweep.done", files=files, rows=rows, failed=stuck + refused)
     return SweepReport(files=files, rows=rows, failed=stuck + refused)
 
@@ -208,6 +209,8 @@ class Scheduler:
         max_attempts: int,
     ) -> None:
         self.stopping = threading.Event()
+        self.orphans: int | None = None
+        """Files without a session that the last sweep found; None before one."""
         stopped = self.stopping.is_set
         # What runs every few seconds, and for which people wait, goes by a clock that nobody sets:
         # APScheduler's is the wall clock, and stands still for as long as that is set back.
@@ -228,7 +231,7 @@ class Scheduler:
         now = datetime.now(UTC)
         jobs: tuple[tuple[Callable[[], object], timedelta, timedelta], ...] = (
             (lambda: purge(db, storage, issuer, stopped=stopped), purge_every, FIRST_PURGE),
-            (lambda: sweep(db, storage, issuer, stopped=stopped), timedelta(days=1), FIRST_SWEEP),
+            (lambda: self._sweep(db, storage, issuer), timedelta(days=1), FIRST_SWEEP),
         )
         for job, every, first in jobs:
             self._scheduler.add_job(
@@ -246,6 +249,11 @@ class Scheduler:
         self._scheduler.shutdown(wait=True)
         self._recovering.join()
         self._purging.join()
+
+    def _sweep(self, db: Db, storage: Storage, issuer: Issuer) -> None:
+        report = sweep(db, storage, issuer, stopped=self.stopping.is_set)
+        if report.ran and not report.wrong_storage:
+            self.orphans = report.files + report.failed
 
     def _recover_always(self) -> None:
         while True:
@@ -343,7 +351,7 @@ def _examine_rows(
         for row, now in page:
             if stopped():
                 break
-            if all(map(storage.exists, _keys(row))):
+            if all(map(storage.exists, keys_of(row))):
                 whole += 1
                 continue
             torn += 1
@@ -359,8 +367,8 @@ def _sweep_files(
     deleted = failed = 0
     before = older_than.timestamp()
     for prefix in (erasure.INPUTS, erasure.OUTPUTS):
-        for objects in _batches(storage.objects(prefix), erasure.BATCH):
-            owners = {stored.key: _session_of(stored.key) for stored in objects}
+        for objects in batches(storage.objects(prefix), erasure.BATCH):
+            owners = {stored.key: session_of(stored.key) for stored in objects}
             with db.begin() as tx:
                 existing = crud.existing(tx, [one for one in owners.values() if one is not None])
             for stored in objects:
@@ -386,7 +394,7 @@ def _sweep_rows(
 ) -> tuple[int, int]:
     """Erase these. Returns how many are gone, and how many could not be erased."""
     gone = failed = 0
-    for batch in _batches(doomed, erasure.BATCH):
+    for batch in batches(doomed, erasure.BATCH):
         if stopped():
             break
         for session_id in batch:
@@ -397,20 +405,23 @@ def _sweep_rows(
     return gone, failed
 
 
-def _keys(row: TryOnSession) -> list[str]:
+def keys_of(row: TryOnSession) -> list[str]:
+    """Of the pictures that a session should have."""
     inputs = () if row.inputs_are_gone else (row.input_image_url, row.garment_image_url)
     keys = (*inputs, row.output_image_url)
     return [key for key in keys if key is not None]
 
 
-def _session_of(key: str) -> UUID | None:
+def session_of(key: str) -> UUID | None:
+    """Whose file this is; None where its folder has no session's name."""
     try:
         return UUID(key.split("/")[1])
     except (IndexError, ValueError):
         return None
 
 
-def _batches(items: Iterable[T], size: int) -> Iterator[list[T]]:
+def batches(items: Iterable[T], size: int) -> Iterator[list[T]]:
+    """As itertools.batched of Python 3.12."""
     iterator = iter(items)
     while batch := list(islice(iterator, size)):
         yield batch

@@ -157,6 +157,29 @@ _BRANDS = {b"avif": "an AVIF", b"avis": "an AVIF"} | dict.fromkeys(
 )
 
 
+def has_more_than_pixels(picture: bytes) -> bool:
+    """Whether a stored picture carries anything that tells more: EXIF, XMP, a comment, a profile.
+
+    What cannot be opened counts, because nobody knows what it carries.
+    """
+    try:
+        with Image.open(io.BytesIO(picture), formats=("JPEG", "PNG", "WEBP")) as image:
+            image.load()
+            # In JPEG without APP1 and the like: what the format itself needs.
+            return bool(image.info.keys() - _HARMLESS) or getattr(image, "n_frames", 1) > 1
+    except (OSError, SyntaxError, ValueError):
+        return True
+
+
+# How Pillow tells of the frame of a file: density, order of its rows, and timing of one frame.
+_HARMLESS = frozenset(
+    {
+        *("jfif", "jfif_version", "jfif_unit", "jfif_density", "dpi", "progressive", "progression"),
+        *("loop", "background", "timestamp", "duration", "interlace"),
+    }
+)
+
+
 def _recognise(data: bytes, field: str, limits: ImageLimits) -> Kind:
     if not data:
         raise FileEmpty(f"{field} is empty. Choose a file with a picture in it.", pointer=field)

@@ -623,6 +623,16 @@ export interface components {
              * @description Sessions that are worked on.
              */
             processing?: number | null;
+            /**
+             * Overdue S
+             * @description For how long the session that expired first is not erased; 0 for none.
+             */
+            overdue_s?: number | null;
+            /**
+             * Orphans
+             * @description Files without a session, by this process's last sweep.
+             */
+            orphans?: number | null;
         };
         /** LicenceOut */
         LicenceOut: {
