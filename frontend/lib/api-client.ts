@@ -21,10 +21,9 @@ type CreateForm = Schemas["CreateForm"];
 
 /** A create without the owner, which the client adds; files are blobs, everything else is text. */
 export type NewSession = Omit<
-  Partial<Record<keyof CreateForm | LaterField, string>>,
+  Partial<Record<keyof CreateForm, string>>,
   "person_image" | "garment_image" | "user_token"
 > & { person_image: Blob; garment_image?: Blob };
-type LaterField = "allow_egress";
 
 /** The server answered, and said no. */
 export class ApiError extends Error {

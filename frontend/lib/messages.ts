@@ -60,7 +60,7 @@ export const messages = {
     after: "After",
     compare: "Compare before and after",
     caption: "Made by this software",
-    hint: "Drag the handle to compare",
+    hint: "The person is computer-generated",
     garment: "Print T-shirt",
     garmentKind: "Sample garment",
     alt: {

@@ -89,7 +89,7 @@ function Still({ run, hindrance }: { run: Run; hindrance: Hindrance | null }) {
     return (
       <>
         <b className="font-medium text-ink">{words.done}</b>
-        <span>
+        <span className="max-sm:hidden">
           {words.session} <b className="font-medium text-ink">{run.session.id.slice(0, 8)}</b>
         </span>
         <span>{words.next}</span>
