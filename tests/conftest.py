@@ -11,6 +11,7 @@ from itertools import count
 from pathlib import Path
 from typing import Any
 
+import hypothesis
 import pluggy
 import psycopg2
 import psycopg2.extensions
@@ -27,6 +28,11 @@ from app.postgres import EmbeddedPostgres
 from app.services.storage import LocalStorage
 
 SECRET = "a secret that only the tests know"
+
+# How long an example takes says more of what else the machine does than of us: a test that held by
+# itself failed beside others.
+hypothesis.settings.register_profile("ours", deadline=None)
+hypothesis.settings.load_profile("ours")
 
 # NumPy's linear algebra, which nobody here uses, otherwise starts a thread a core that spins for
 # 30 ms of CPU, in each of a hundred engine processes.
