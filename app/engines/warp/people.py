@@ -72,10 +72,26 @@ _OURS = 0.2
 _LEAST_OTHER = 0.02
 """Of our person's area: a second one smaller than this is far in the background."""
 
+_SURELY_OTHERS = 0.2
+"""Of our person's area, in one piece: somebody else, even where no face and no chest is found.
+Usable: 0.001 at most; a second person whose head is cut off or hidden: 0.29–2.6."""
+
+_BROADEST = 1.0
+"""Shoulder widths over torso lengths: 0.58–0.71 in usable photos. Where the hips are hidden the
+network puts them right below the chest."""
+
+_HIPS_SEEN = 0.5
+"""The network's own word on hips that lie inside the photo: usable 0.80 and more, behind a board
+0.03–0.6. It says little of hips near the photo's edge (0.29)."""
+
+_HIPS_INSIDE = 0.1
+"""Torso lengths above the photo's lower edge, for that."""
+
 _FACE_POINTS = [0, 2, 5, 9, 10]
 _NOSE = 0
 _MOUTH_LEFT, _MOUTH_RIGHT = 9, 10
 _LEFT_SHOULDER, _RIGHT_SHOULDER = 11, 12
+_HIPS = [23, 24]
 
 
 def check_found(bodies: Sequence[Detection]) -> None:
@@ -95,6 +111,7 @@ def check_pose(
     if len(sure) > 1:
         _refuse(FailureCode.SEVERAL_PEOPLE, log=f"{len(sure)} bodies")
     _check_frame(photo, pose, body)
+    _check_uncovered(photo, pose, body)
     _check_front(networks, photo, pose, body)
     _check_alone(networks, photo, pose, body)
     if body.shoulder_width < _NARROWEST_SHOULDERS_PX:
@@ -155,6 +172,20 @@ def _check_frame(photo: Rgb, pose: Pose, body: Body) -> None:
         )
 
 
+def _check_uncovered(photo: Rgb, pose: Pose, body: Body) -> None:
+    """A body behind a table or a board has no sides and no hem to dress."""
+    shoulders = pose.points[[_LEFT_SHOULDER, _RIGHT_SHOULDER]]
+    broad = float(np.hypot(*(shoulders[0] - shoulders[1]))) / body.torso_length
+    above = (photo.shape[0] - body.hips[1]) / body.torso_length
+    seen = float(pose.visibility[_HIPS].min())
+    if broad > _BROADEST or (above > _HIPS_INSIDE and seen < _HIPS_SEEN):
+        _refuse(
+            FailureCode.BODY_OUT_OF_FRAME,
+            "Something hides the body. Use a photo with nothing before it, from head to hips.",
+            log=f"shoulders over torso {broad:.2f}, hips seen {seen:.2f}",
+        )
+
+
 def _check_front(networks: Networks, photo: Rgb, pose: Pose, body: Body) -> None:
     turned = _turned(pose, body)
     if turned < -_TURNED:
@@ -211,7 +242,9 @@ def _check_alone(networks: Networks, photo: Rgb, pose: Pose, body: Body) -> None
     for face in networks.find_faces(photo, at_least=_OTHER_FACE):
         if not _is_ours(pose, body, _middle(face)):
             _refuse(FailureCode.SEVERAL_PEOPLE, log=f"another face, {face.score:.2f}")
-    for low, high in _others(networks, photo, pose):
+    for share, low, high in _others(networks, photo, pose):
+        if share > _SURELY_OTHERS:
+            _refuse(FailureCode.SEVERAL_PEOPLE, log=f"{share:.2f} of a person beside ours")
         part, origin = _crop(photo, low, high)
         found = [_chest(one) for one in networks.find_bodies(part, at_least=_SURE_BODY)]
         found += [_middle(one) for one in networks.find_faces(part, at_least=_OTHER_FACE)]
@@ -219,8 +252,8 @@ def _check_alone(networks: Networks, photo: Rgb, pose: Pose, body: Body) -> None
             _refuse(FailureCode.SEVERAL_PEOPLE, log="somebody beside the person")
 
 
-def _others(networks: Networks, photo: Rgb, pose: Pose) -> list[tuple[Point, Point]]:
-    """The corners of what may show somebody else, with room around."""
+def _others(networks: Networks, photo: Rgb, pose: Pose) -> list[tuple[float, Point, Point]]:
+    """What may show somebody else: its area over our person's, its corners with room around."""
     somebody = networks.segment(photo)
     height, width = somebody.shape
     ours = resize(pose.mask, height, width)
@@ -228,14 +261,15 @@ def _others(networks: Networks, photo: Rgb, pose: Pose) -> list[tuple[Point, Poi
     rest = ((somebody > _SOMEBODY) & ~near).astype(np.uint8)
     _, _, stats, _ = cv2.connectedComponentsWithStats(rest)
     scale = np.array([photo.shape[1] / width, photo.shape[0] / height], np.float32)
-    boxes = []
+    ours_area = max(1.0, float((ours > 0.5).sum()))
+    found = []
     for left, top, w, h, area in stats[1:]:
-        if area > _LEAST_OTHER * float((ours > 0.5).sum()):
+        if area > _LEAST_OTHER * ours_area:
             room = 0.3 * max(w, h)
             low = np.array([left - room, top - room], np.float32) * scale
             high = np.array([left + w + room, top + h + room], np.float32) * scale
-            boxes.append((low, high))
-    return boxes
+            found.append((float(area) / ours_area, low, high))
+    return found
 
 
 def _is_ours(pose: Pose, body: Body, at: Point) -> bool:

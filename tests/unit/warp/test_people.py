@@ -131,6 +131,27 @@ SEVERAL = {
 }
 
 
+def test_a_second_person_without_a_head_is_one_too_many(networks: Networks) -> None:
+    headless = np.vstack([rendered("leo")[260:], np.repeat(rendered("leo")[-1:], 260, 0)])
+
+    error = refusal(networks, np.hstack([rendered("mia"), headless]))
+
+    assert error is not None
+    assert error.failure is FailureCode.SEVERAL_PEOPLE
+
+
+@pytest.mark.parametrize("name", ["ada", "ken", "mia", "ruth", "sam"])
+def test_a_body_behind_a_board_cannot_be_dressed(networks: Networks, name: str) -> None:
+    photo = np.array(rendered(name))
+    photo[460:] = (90, 90, 90)
+
+    error = refusal(networks, photo)
+
+    assert error is not None
+    assert error.failure is FailureCode.BODY_OUT_OF_FRAME
+    assert "hides the body" in error.detail
+
+
 @pytest.mark.parametrize("what", SEVERAL)
 def test_several_people_are_too_many(networks: Networks, what: str) -> None:
     error = refusal(networks, SEVERAL[what])
