@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from itertools import pairwise
 
+import cv2
 import numpy as np
 
 from app.engines.warp.contours import Shape
@@ -20,6 +21,27 @@ _SYMMETRY = 0.82
 _SAG = 0.145
 """A hem is straight or a shallow curve: it leaves its chord by this much of its width, at most;
 dresses by 0.11, a circle's lowest quarter by 0.21."""
+
+_HANDLE = 0.03
+"""Of the area: holes on one side only, as a mug's handle has. Garments: 0.00; sleeves that touch
+the body close a gap, but both do."""
+
+_THIN_BODY = 0.5
+"""Over the armpits' distance, between armpits and hem: garments 0.57 and more, lamps and chairs
+0.1."""
+
+_NO_ARMHOLE = 0.9
+"""Between the outer ends of the shoulders, over the armpits' distance, without sleeves: garments
+0.65–0.82; cushions, books and boxes 0.98 and more."""
+
+_RECTANGLE = 0.95
+"""Of the upright or leaning box around it that a skirt fills: 0.80–0.93; towels and phones 0.97."""
+
+_STEP_OF_HIPS = 0.09
+"""Between waist and crotch, of the hips: trousers 0.04, a head over a body 0.5, boots 0.2."""
+
+_STRAIGHT_WAIST = 0.95
+"""The waist over the hips: trousers and shorts 0.75–0.86; two things side by side 0.97 and more."""
 
 DRESS = 2.6
 """`length_of` from which on a garment is a one-piece: tops up to 2.3, dresses from 2.9."""
@@ -39,6 +61,8 @@ def _top_checks(shape: Shape, outline: TopOutline) -> Iterator[tuple[str, bool]]
     neck_y = float(left.neck[1] + right.neck[1]) / 2
     neck = float(right.neck[0] - left.neck[0])
     yield "symmetry", shape.symmetry < _SYMMETRY
+    yield "handle", _lone_holes(shape) > _HANDLE
+    yield "thin", _thinnest(shape, pit_y, hem_y) < _THIN_BODY * chest
     yield "chest", chest < 0.25 * shape.width
     yield "hem width", not 0.7 < hem / chest < 3.5
     yield "hem", _sag(outline.hem) > _SAG
@@ -50,8 +74,29 @@ def _top_checks(shape: Shape, outline: TopOutline) -> Iterator[tuple[str, bool]]
     if outline.sleeves in ("none", "straps"):
         yield "no neck opening", _opening(shape, outline) < 0.02 * chest
         yield "strap", _is_peaked(shape, outline)
+        yield "no armholes", float(right.tip[0] - left.tip[0]) > _NO_ARMHOLE * chest
     else:
         yield "sleeves", _are_odd_sleeves(outline, chest)
+
+
+def _lone_holes(shape: Shape) -> float:
+    """The share of holes that have no counterpart on the other side, of the shape's area."""
+    ground = np.pad(1 - shape.mask, 1, constant_values=1)
+    _, parts = cv2.connectedComponents(ground, connectivity=4)
+    holes = (parts > 1)[1:-1, 1:-1]  # the one around comes first: it has the corner
+    x = np.arange(holes.shape[1])
+    mirrored = np.round(2 * shape.centre_x - x).astype(int)
+    inside = (mirrored >= 0) & (mirrored < len(x))
+    lone = holes.copy()
+    lone[:, inside] &= ~holes[:, mirrored[inside]]
+    return float(lone.sum()) / max(1, int(shape.mask.sum()))
+
+
+def _thinnest(shape: Shape, above: float, below: float) -> float:
+    """The least width of the middle part between two heights, pixels; their ends do not count."""
+    rows = above + (below - above) * np.linspace(0.1, 0.9, 16)
+    runs = [shape.central_run(float(y)) for y in rows]
+    return min((float(run[1] - run[0] + 1) if run else 0.0 for run in runs), default=0.0)
 
 
 def _sag(line: Points) -> float:
@@ -109,8 +154,12 @@ def _leg_checks(shape: Shape, outline: BottomOutline) -> Iterator[tuple[str, boo
     left = float(np.hypot(*(outline.inner_left[-1] - outline.left[-1])))
     right = float(np.hypot(*(outline.right[-1] - outline.inner_right[-1])))
     leg = shape.box[3] - float(outline.crotch[1])
+    upper = np.linspace(shape.box[1] + 2, float(outline.crotch[1]) - 2, 14)
+    widths = [_width_at(shape, y) for y in upper]
     yield "symmetry", shape.symmetry < _SYMMETRY
     yield "waist", _sag(outline.waist) > 0.12 or _width(outline.waist) < 0.4 * hip
+    yield "two things", sum(widths[:3]) / 3 > _STRAIGHT_WAIST * max(1.0, *widths)
+    yield "steps", _largest_step(widths) > _STEP_OF_HIPS * max(1.0, *widths)
     yield "legs alike", not 0.6 < left / max(right, 1.0) < 1.6
     yield "leg width", min(left, right) < 0.12 * hip or max(left, right) > 0.95 * hip
     yield "leg length", leg < 0.12 * shape.height
@@ -125,6 +174,7 @@ def _skirt_checks(shape: Shape, outline: BottomOutline) -> Iterator[tuple[str, b
     hips = max(widths)
     yield "symmetry", shape.symmetry < 0.88
     yield "waist", _sag(outline.waist) > 0.12 or waist < 0.25 * hem
+    yield "rectangle", _filled(shape) > _RECTANGLE
     yield "waistband", waist < 0.8 * widths[1]
     yield "hem", _sag(outline.hem) > 0.15 or hem < 0.75 * waist
     yield "tapered", hem < waist and hips < 1.15 * waist
@@ -138,6 +188,12 @@ def _skirt_checks(shape: Shape, outline: BottomOutline) -> Iterator[tuple[str, b
 def _largest_step(widths: list[float]) -> float:
     """Between neighbouring rows: things on feet, in layers or with handles have steps."""
     return float(np.abs(np.diff(np.array(widths), 2)).max())
+
+
+def _filled(shape: Shape) -> float:
+    """The share of the smallest box around it, however turned, that the shape fills."""
+    _, (width, height), _ = cv2.minAreaRect(shape.contour)
+    return float(shape.mask.sum()) / max(1.0, width * height)
 
 
 def _dent_of_sides(shape: Shape) -> float:

@@ -161,6 +161,18 @@ def _bars(photo: Rgb) -> None:
     cv2.line(photo, (45, 488), (420, 488), (30, 30, 30), 3)
 
 
+def _parts(*polygons: tuple[tuple[int, int], ...]) -> Draw:
+    """Polygons of the left half, each with its mirror image."""
+
+    def draw(photo: Rgb) -> None:
+        for points in polygons:
+            for sign in (1, -1):
+                half = [(225 + sign * (x - 225), y) for x, y in points]
+                cv2.fillPoly(photo, [np.array(half, np.int32)], (60, 90, 160))
+
+    return draw
+
+
 NO_GARMENTS: dict[str, Draw] = {
     "ball": _circle,
     "cup": _cup,
@@ -170,6 +182,19 @@ NO_GARMENTS: dict[str, Draw] = {
     "face": _face,
     "chart": _bars,
     "phone": _polygon((142, 120), (308, 120), (308, 480), (142, 480)),
+    "open book": _polygon((60, 165), (225, 195), (390, 165), (398, 435), (225, 465), (52, 435)),
+    "lamp": _parts(
+        ((225, 112), (170, 112), (110, 285), (225, 285)),
+        ((225, 280), (217, 280), (217, 480), (225, 480)),
+        ((225, 470), (170, 475), (170, 495), (225, 500)),
+    ),
+    "robot": _parts(
+        ((225, 90), (165, 90), (165, 180), (225, 180)),
+        ((225, 170), (210, 170), (210, 205), (225, 205)),
+        ((225, 200), (142, 200), (142, 375), (225, 375)),
+        ((136, 200), (102, 200), (102, 352), (136, 352)),
+        ((214, 370), (158, 370), (158, 525), (214, 525)),
+    ),
     "triangle": _polygon((225, 112), (60, 488), (390, 488)),
     "house": _polygon(
         (112, 290), (82, 290), (225, 142), (368, 290), (338, 290), (338, 510), (112, 510)
