@@ -149,7 +149,8 @@ class DeletionStatement(_Stated):
         "7d6f1f0e-8f3a-4f0e-9d0a-0c8e4a1b2c3d | sha256sum`.",
     )
     reason: Literal["request", "expiry", "repair"] = Field(
-        description="Its owner asked, its time was over, or its pictures were lost."
+        description="Its owner asked, its time was over, or it was incomplete: its pictures were "
+        "lost, or its create failed."
     )
     erased_at: str = Field(
         pattern=r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z$",

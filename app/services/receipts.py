@@ -35,7 +35,7 @@ _DRAFT = ".draft-"
 
 
 class Reason(StrEnum):
-    """Why a session was erased: its owner asked, its time was over, or its pictures were lost."""
+    """Why a session was erased: its owner asked, its time was over, or it was incomplete."""
 
     REQUEST = "request"
     EXPIRY = "expiry"

@@ -473,7 +473,7 @@ export interface components {
             session_sha256: string;
             /**
              * Reason
-             * @description Its owner asked, its time was over, or its pictures were lost.
+             * @description Its owner asked, its time was over, or it was incomplete: its pictures were lost, or its create failed.
              * @enum {string}
              */
             reason: "request" | "expiry" | "repair";
