@@ -7,6 +7,7 @@ import shutil
 import tempfile
 from collections.abc import Callable, Generator, Iterator
 from contextlib import ExitStack, closing, contextmanager
+from datetime import timedelta
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,7 @@ from app.database import Db, engine_of, migrate, open_db
 from app.engines.warp import weights
 from app.main import create_app
 from app.postgres import EmbeddedPostgres
+from app.services import cleanup
 from app.services.storage import LocalStorage
 
 SECRET = "a secret that only the tests know"
@@ -37,6 +39,14 @@ hypothesis.settings.load_profile("ours")
 # NumPy's linear algebra, which nobody here uses, otherwise starts a thread a core that spins for
 # 30 ms of CPU, in each of a hundred engine processes.
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def no_purge_by_itself() -> Iterator[None]:
+    """What a test lets expire stays until it has seen it; purges are tried where they are meant."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(cleanup, "FIRST_PURGE", timedelta(hours=1))
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -176,6 +176,7 @@ class Waits:
                 del self._waiters[session_id]
             if not self._waiters:
                 self._watcher.cancel()
+                self._watcher = None  # who comes before it has ended needs another
 
     def _call(self, session_id: UUID, what: Callable[[_Waiter], None]) -> None:
         def call() -> None:

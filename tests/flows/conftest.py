@@ -28,7 +28,6 @@ from app.database import Db
 from app.engines import find
 from app.metrics import REGISTRY
 from app.models import TryOnSession
-from app.services import cleanup
 from app.services.crypto import Vault
 from app.services.egress import EgressRules
 from app.services.queue import Bell
@@ -288,7 +287,6 @@ def shopper(make_client: MakeClient, monkeypatch: pytest.MonkeyPatch) -> Shopper
     It neither purges nor recovers: the tests do, and found at times that it had been quicker, or
     just held the row.
     """
-    monkeypatch.setattr(cleanup, "FIRST_PURGE", timedelta(hours=1))
     monkeypatch.setattr(runtime, "RECOVER_EVERY_S", 3600)
     return Shopper(make_client(lease_seconds=3 * 3600))
 
