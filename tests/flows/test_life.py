@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -63,7 +64,10 @@ def test_a_photo_goes_in_a_picture_comes_out_and_everything_is_erased(
     assert sql("SELECT count(*) FROM tryon_sessions") == [(0,)]
 
 
-def test_a_server_purges_by_itself(make_client: MakeClient, sql: Sql, uploads: Path) -> None:
+def test_a_server_purges_by_itself(
+    make_client: MakeClient, sql: Sql, uploads: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cleanup, "FIRST_PURGE", timedelta(seconds=0.5))
     shopper = Shopper(make_client(purge_interval_minutes=0.01))
     session_id = shopper.submit()
 
