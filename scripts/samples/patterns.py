@@ -14,10 +14,14 @@ from scipy.spatial import Delaunay, cKDTree
 
 @dataclass(frozen=True)
 class Cut:
-    """The closed outlines (N, 2) of front and back; their necklines differ, the seams do not."""
+    """The closed outlines (N, 2) of front and back; their necklines differ, the seams do not.
+
+    armhole: where the seam of the right sleeve starts and ends.
+    """
 
     front: np.ndarray
     back: np.ndarray
+    armhole: tuple[tuple[float, float], tuple[float, float]] = ((0.205, -0.045), (0.243, -0.245))
 
 
 def mirrored(half) -> np.ndarray:
@@ -139,7 +143,8 @@ def top(
         sleeve = [(0.385, -0.50), (0.400, -0.58), (0.400 - cuff, -0.60), (0.266, -0.25)]
     side = [(body, -0.45), (body, -0.70), (0, -0.708)]
     rest = [*shoulder, *sleeve, *side]
-    return Cut(mirrored(neckline(neck, depth) + rest), mirrored(neckline(neck, 0.02) + rest))
+    front, back = neckline(neck, depth) + rest, neckline(neck, 0.02) + rest
+    return Cut(mirrored(front), mirrored(back), armhole=((0.225, -0.05), (0.262, -0.24)))
 
 
 def trousers() -> Cut:

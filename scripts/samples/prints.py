@@ -93,7 +93,7 @@ def paint(color, art: Art, cut: Cut, half_width: float, *, ribbed_neck: bool):
     hem(canvas, cut.front)
     if ribbed_neck:
         collar(canvas, cut.front)
-        shoulder_seams(canvas)
+        shoulder_seams(canvas, cut.armhole)
     return canvas.colour, canvas.height
 
 
@@ -113,8 +113,17 @@ def sunset(canvas: Canvas) -> None:
     canvas.colour += ink * (letters[..., None] / 255.0)
 
 
+def along_sleeve(canvas: Canvas) -> np.ndarray:
+    """Metres down the long sleeves of `patterns.shaped_top`; the cuffs begin at about 0.73."""
+    return np.abs(canvas.x) * 0.514 - canvas.y * 0.857
+
+
 def stripes(canvas: Canvas) -> None:
-    canvas.colour[(canvas.y % 0.036 < 0.0135) & (canvas.y < -0.045)] = (0.025, 0.045, 0.13)
+    """Around the body, and around the sleeves where these are set in."""
+    x, y = canvas.x, canvas.y
+    sleeve = np.abs(x) > 0.205 - 0.19 * (y + 0.045)
+    down = np.where(sleeve, -along_sleeve(canvas), y)
+    canvas.colour[(down % 0.036 < 0.0135) & (sleeve | (y < -0.045))] = (0.025, 0.045, 0.13)
 
 
 def dots(canvas: Canvas) -> None:
@@ -176,7 +185,7 @@ def shirt_buttons(canvas: Canvas) -> None:
 def hoodie(canvas: Canvas) -> None:
     """Ribs at the hem and the cuffs, a stitched pouch."""
     x, y = canvas.x, canvas.y
-    rib = (y < -0.632) | ((np.abs(x) * 0.514 - y * 0.857 > 0.733) & (np.abs(x) > 0.35))
+    rib = (y < -0.632) | ((along_sleeve(canvas) > 0.733) & (np.abs(x) > 0.35))
     canvas.height[rib] += (1.3 * np.sin(x * 2 * np.pi / 0.008))[rib]
     canvas.colour[rib] *= 0.9
     edge = np.abs(y + 0.632) < 0.0014
@@ -265,8 +274,8 @@ def collar(canvas: Canvas, outline: np.ndarray) -> None:
     canvas.height[band] = (0.8 * np.sin(np.arctan2(canvas.x, canvas.y - 0.02) * 160))[band]
 
 
-def shoulder_seams(canvas: Canvas) -> None:
+def shoulder_seams(canvas: Canvas, armhole) -> None:
     for sign in (-1, 1):
-        start, end = (sign * 0.225, -0.05), (sign * 0.262, -0.24)
+        start, end = ((sign * x, y) for x, y in armhole)
         canvas.line(start, end, 0.6, 3)
         cv2.line(canvas.height, canvas.pixel(*start), canvas.pixel(*end), -2, 4, cv2.LINE_AA)

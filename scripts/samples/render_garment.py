@@ -39,12 +39,20 @@ class Garment:
 
 
 GARMENTS = {
-    "tshirt-print": Garment(patterns.top("short"), (0.92, 0.91, 0.88), prints.sunset, seed=1322),
+    "tshirt-print": Garment(
+        patterns.shaped_top("short", neck=0.085, depth=0.085),
+        (0.92, 0.91, 0.88),
+        prints.sunset,
+        seed=1322,
+    ),
     "longsleeve-striped": Garment(
-        patterns.top("long", neck=0.09, depth=0.07), (0.90, 0.89, 0.86), prints.stripes, seed=1949
+        patterns.shaped_top("long", neck=0.09, depth=0.07),
+        (0.90, 0.89, 0.86),
+        prints.stripes,
+        seed=1949,
     ),
     "henley": Garment(
-        patterns.top("short", depth=0.10, neck=0.08),
+        patterns.shaped_top("short", neck=0.08, depth=0.10),
         (0.03, 0.12, 0.09),
         prints.button_placket,
         seed=442,
