@@ -838,8 +838,11 @@ def expire(
     return {row.id: row.stored for row in tx.execute(change)}
 
 
-def inputs_due(tx: Session, *, limit: int) -> list[UUID]:
-    """Sessions that are final and whose uploaded pictures should be gone by now."""
+def inputs_due(tx: Session, *, limit: int, skip: int = 0) -> list[UUID]:
+    """Sessions that are final and whose uploaded pictures should be gone by now.
+
+    Without the first `skip`.
+    """
     query = (
         select(TryOnSession.id)
         .where(
@@ -847,7 +850,8 @@ def inputs_due(tx: Session, *, limit: int) -> list[UUID]:
             TryOnSession.input_image_url.is_not(None),
             TryOnSession.status.in_(FINAL),
         )
-        .order_by(TryOnSession.finished_at)
+        .order_by(TryOnSession.finished_at, TryOnSession.id)
+        .offset(skip)
         .limit(limit)
     )
     return list(tx.scalars(query))
@@ -859,9 +863,9 @@ def forget_inputs(tx: Session, session_ids: Collection[UUID]) -> None:
     tx.execute(change.values(input_image_url=None, garment_image_url=None))
 
 
-def ids_of(tx: Session, *, owners: Collection[str], limit: int) -> list[UUID]:
+def ids_of(tx: Session, *, owners: Collection[str]) -> list[UUID]:
     """An owner's sessions, expired ones included."""
-    query = select(TryOnSession.id).where(TryOnSession.user_token.in_(owners)).limit(limit)
+    query = select(TryOnSession.id).where(TryOnSession.user_token.in_(owners))
     return list(tx.scalars(query))
 
 

@@ -15,6 +15,7 @@ from typing import Any
 import hypothesis
 import pluggy
 import psycopg2
+import psycopg2.errors
 import psycopg2.extensions
 import pytest
 import structlog
@@ -235,7 +236,11 @@ class Databases:
                 return
         except psycopg2.Error:
             pass  # it lets nobody in, has no such table, or somebody was there again
-        self._tell(f"DROP DATABASE {name} WITH (FORCE)")
+        try:
+            self._tell(f"DROP DATABASE {name} WITH (FORCE)")
+        except psycopg2.errors.InsufficientPrivilege:
+            # An autovacuum is at it, which is not ours to end; this asks it to leave, and waits.
+            self._tell(f"DROP DATABASE {name}")
 
     def _end_connections(self, name: str) -> None:
         self._tell(

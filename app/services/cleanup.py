@@ -111,10 +111,13 @@ def recover(db: Db, queue: Queue, *, max_attempts: int) -> int:
 
 def finish_inputs(db: Db, storage: Storage) -> None:
     """Delete the uploaded pictures that a worker should have, when it ended a session."""
-    with db.begin() as tx:
-        due = crud.inputs_due(tx, limit=erasure.BATCH)
-    if due:
-        erasure.delete_inputs(db, storage, due)
+    refused = 0
+    while True:
+        with db.begin() as tx:
+            due = crud.inputs_due(tx, limit=erasure.BATCH, skip=refused)
+        if not due:
+            return
+        refused += erasure.delete_inputs(db, storage, due)
 
 
 def purge(
@@ -140,9 +143,11 @@ def purge(
                 batch = crud.expired(tx, limit=PURGE_BATCH, skip=failed, within=within)
             if not batch:
                 break
-            erased, refused = _erase_what_can_be(db, storage, issuer, batch, Reason.EXPIRY, stopped)
-            gone += erased
-            failed += refused
+            signed, refused = erasure.erase_what_can_be(
+                db, storage, issuer, batch, reason=Reason.EXPIRY, stopped=stopped
+            )
+            gone += len(signed)
+            failed += len(refused)
             on_progress(gone)
         forgotten = _forget_receipts(db, issuer, stopped) if within is None else 0
     PURGED.inc(gone)
@@ -294,33 +299,6 @@ def _tell(exc: Exception) -> None:
     log.warning("cleanup.failed", error=type(exc).__name__, exc_info=translate(exc) is None)
 
 
-def _erase_what_can_be(
-    db: Db,
-    storage: Storage,
-    issuer: Issuer,
-    batch: list[UUID],
-    reason: Reason,
-    stopped: Stopped,
-) -> tuple[int, int]:
-    """Erase a batch at once; where the storage refuses, one by one, so that one does not stop all.
-
-    Returns how many are gone, and how many could not be erased.
-    """
-    try:
-        return len(erasure.erase(db, storage, issuer, batch, reason=reason, stopped=stopped)), 0
-    except ServiceError:
-        gone = failed = 0
-        for session_id in batch:
-            if stopped():
-                break
-            try:
-                gone += len(erasure.erase(db, storage, issuer, [session_id], reason=reason))
-            except ServiceError as exc:
-                failed += 1
-                log.warning("purge.refused", session_id=str(session_id), code=exc.code)
-        return gone, failed
-
-
 def _forget_receipts(db: Db, issuer: Issuer, stopped: Stopped) -> int:
     gone = 0
     while not stopped():
@@ -399,9 +377,11 @@ def _sweep_rows(
             break
         for session_id in batch:
             log.warning("sweep.incomplete", session_id=str(session_id))
-        erased, refused = _erase_what_can_be(db, storage, issuer, batch, Reason.REPAIR, stopped)
-        gone += erased
-        failed += refused
+        signed, refused = erasure.erase_what_can_be(
+            db, storage, issuer, batch, reason=Reason.REPAIR, stopped=stopped
+        )
+        gone += len(signed)
+        failed += len(refused)
     return gone, failed
 
 

@@ -80,14 +80,58 @@ def erase(
     return signed
 
 
-def delete_inputs(db: Db, storage: Storage, session_ids: Collection[UUID]) -> None:
-    """Delete the uploaded pictures of sessions that live on without."""
+def erase_what_can_be(
+    db: Db,
+    storage: Storage,
+    issuer: Issuer,
+    session_ids: Sequence[UUID],
+    *,
+    reason: Reason,
+    stopped: Callable[[], bool] = lambda: False,
+) -> tuple[list[Document], list[ServiceError]]:
+    """Erase a batch at once; where the storage refuses, one by one, so that one does not stop all.
+
+    Returns the receipts, and why others could not be erased: they are invisible and tried again.
+    """
+    try:
+        return erase(db, storage, issuer, session_ids, reason=reason, stopped=stopped), []
+    except ServiceError:
+        signed: list[Document] = []
+        refused: list[ServiceError] = []
+        for session_id in session_ids:
+            if stopped():
+                break
+            try:
+                signed += erase(db, storage, issuer, [session_id], reason=reason)
+            except ServiceError as exc:
+                refused.append(exc)
+                log.warning("erasure.refused", session_id=str(session_id), code=exc.code)
+        return signed, refused
+
+
+def hide(db: Db, session_ids: Sequence[UUID], *, reason: Reason) -> None:
+    """Make sessions invisible that are about to be erased, however long that takes."""
+    for start in range(0, len(session_ids), BATCH):
+        with db.begin() as tx:
+            known = crud.expire(tx, session_ids[start : start + BATCH], reason=reason)
+            crud.notify_all(tx, crud.News.ERASED, list(known))
+
+
+def delete_inputs(db: Db, storage: Storage, session_ids: Collection[UUID]) -> int:
+    """Delete the uploaded pictures of sessions that live on without; of how many it was refused."""
+    done: list[UUID] = []
     for session_id in session_ids:
-        storage.delete_prefix(f"{INPUTS}/{session_id}")
+        try:
+            storage.delete_prefix(f"{INPUTS}/{session_id}")
+        except ServiceError as exc:
+            log.warning("inputs.leftover", session_id=str(session_id), code=exc.code)
+        else:
+            done.append(session_id)
     storage.settle(INPUTS)
     with db.begin() as tx:
-        crud.forget_inputs(tx, session_ids)
-    log.info("session.inputs_erased", sessions=len(session_ids))
+        crud.forget_inputs(tx, done)
+    log.info("session.inputs_erased", sessions=len(done))
+    return len(session_ids) - len(done)
 
 
 def _at_once(step: Callable[[UUID], T], session_ids: Sequence[UUID]) -> list[T]:

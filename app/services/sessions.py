@@ -22,6 +22,7 @@ from app.errors import (
     NotFound,
     NotReady,
     QueueFull,
+    ServiceError,
     SessionExpired,
     SessionNotFound,
     UserTokenRequired,
@@ -245,14 +246,24 @@ def erase_one(
 
 
 def erase_all(db: Db, storage: Storage, issuer: Issuer, *, owners: Sequence[str]) -> list[Document]:
-    """Erase everything of an owner, what is expired included; the receipts."""
+    """Erase everything of an owner, what is expired included; the receipts.
+
+    All of it is invisible before the first file goes. Raises what the storage says where it refuses
+    one, when all the others are gone.
+    """
+    with db.begin() as tx:
+        ids = crud.ids_of(tx, owners=owners)
+    erasure.hide(db, ids, reason=Reason.REQUEST)
     signed: list[Document] = []
-    while True:
-        with db.begin() as tx:
-            ids = crud.ids_of(tx, owners=owners, limit=erasure.BATCH)
-        if not ids:
-            return signed
-        signed += erasure.erase(db, storage, issuer, ids, reason=Reason.REQUEST)
+    refused: list[ServiceError] = []
+    for start in range(0, len(ids), erasure.BATCH):
+        batch = ids[start : start + erasure.BATCH]
+        gone, left = erasure.erase_what_can_be(db, storage, issuer, batch, reason=Reason.REQUEST)
+        signed += gone
+        refused += left
+    if refused:
+        raise refused[0]
+    return signed
 
 
 def find_receipt(reads: Db, issuer: Issuer, id_: UUID) -> Document | None:

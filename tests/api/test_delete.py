@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,8 @@ from uuid import uuid4
 import pytest
 from fastapi.testclient import TestClient
 
+from app.services import erasure
+from app.services.storage import LocalStorage
 from tests import pictures
 from tests.api.sessions import (
     OWNER,
@@ -102,6 +105,25 @@ def test_an_owner_erases_everything_of_theirs_and_nothing_else(
     assert not any(files_of(shared_uploads, one) for one in mine)
     assert read(shared_client, theirs).status_code == 200
     assert shared_client.delete(URL, headers={"X-User-Token": "erase-all-1"}).status_code == 204
+
+
+def test_one_file_that_refuses_keeps_nothing_else_of_an_owner(
+    client: TestClient, storage: LocalStorage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(erasure, "BATCH", 2)
+    refusing, *others = [create(client) for _ in range(5)]
+    folder = storage.root / "inputs" / refusing["id"]
+    shutil.rmtree(folder)
+    folder.write_bytes(b"a file where a folder should be")
+
+    answer = client.delete(URL, headers=OWNER)
+
+    assert answer.status_code == 503
+    assert read(client, refusing).status_code == 410
+    assert [read(client, other).status_code for other in others] == [404] * 4
+    folder.unlink()
+    assert client.delete(URL, headers=OWNER).status_code == 204
+    assert read(client, refusing).status_code == 404
 
 
 @pytest.mark.parametrize("path", ["", "/c2e00f90-f5cc-4716-8171-ab92af6e60a5"])

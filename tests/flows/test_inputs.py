@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 from uuid import UUID
 
@@ -181,3 +182,22 @@ def test_sessions_that_asked_for_nothing_are_left_alone(
     assert f"inputs/{session_id}/person.jpg" in files_in(uploads)
     with db.begin() as tx:
         assert crud.inputs_due(tx, limit=10) == []
+
+
+def test_one_folder_that_refuses_does_not_keep_the_photos_of_others(
+    shopper: Shopper, db: Db, storage: LocalStorage, uploads: Path, sql: Sql
+) -> None:
+    refusing, other = shopper.submit(**EARLY), shopper.submit(**EARLY)
+    sql("UPDATE tryon_sessions SET status = 'failed', finished_at = created_at")
+    folder = uploads / "inputs" / refusing
+    shutil.rmtree(folder)
+    folder.write_bytes(b"a file where a folder should be")
+
+    cleanup.finish_inputs(db, storage)
+
+    assert files_in(uploads) == [f"inputs/{refusing}"]
+    assert inputs_noted(sql) == 1
+    folder.unlink()
+    cleanup.finish_inputs(db, storage)
+    assert inputs_noted(sql) == 0
+    assert shopper.see(other)["status"] == "failed"
