@@ -16,7 +16,7 @@ import ssl
 from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 from urllib.parse import urlsplit
 
 import anyio
@@ -36,6 +36,9 @@ ATTEMPT_S = 15.0
 CONNECT_S = 5.0
 # A create waits so long for the name's addresses; an attempt will look again.
 RESOLVE_S = 2.0
+# Received in a whole attempt: a head as large as any server sends, and more than the body's part.
+# Without it interim answers (1xx), of which HTTP allows any number, keep a core busy to the end.
+RECEIVED_BYTES = 64 * 1024
 # Enough to let a receiver finish its answer; nobody reads it.
 ANSWER_BYTES = 8 * 1024
 ANSWER_S = 1.0
@@ -256,18 +259,56 @@ def _backend(receivers: Receivers) -> httpcore.AsyncNetworkBackend:
             local_address: str | None = None,
             socket_options: Iterable[httpcore.SOCKET_OPTION] | None = None,
         ) -> httpcore.AsyncNetworkStream:
+            connect = super().connect_tcp
             with anyio.fail_after(timeout):
                 addresses = await receivers.addresses(host, port)
                 for address in addresses[:-1]:
                     with suppress(httpcore.ConnectError, httpcore.ConnectTimeout):
-                        return await super().connect_tcp(
-                            str(address), port, CONNECT_S / ADDRESSES, local_address, socket_options
+                        share_s = CONNECT_S / ADDRESSES
+                        return _bounded(
+                            await connect(
+                                str(address), port, share_s, local_address, socket_options
+                            )
                         )
-                return await super().connect_tcp(
-                    str(addresses[-1]), port, None, local_address, socket_options
+                return _bounded(
+                    await connect(str(addresses[-1]), port, None, local_address, socket_options)
                 )
 
     return Checked()
+
+
+def _bounded(stream: httpcore.AsyncNetworkStream) -> httpcore.AsyncNetworkStream:
+    """The stream of one attempt, which breaks off after RECEIVED_BYTES, those of TLS left out."""
+    import httpcore  # noqa: PLC0415
+
+    class Bounded(httpcore.AsyncNetworkStream):
+        _left = RECEIVED_BYTES
+
+        async def read(self, max_bytes: int, timeout: float | None = None) -> bytes:  # noqa: ASYNC109
+            if not self._left:
+                raise httpcore.ReadError("too much was received")
+            piece = await stream.read(min(max_bytes, self._left), timeout)
+            self._left -= len(piece)
+            return piece
+
+        async def write(self, buffer: bytes, timeout: float | None = None) -> None:  # noqa: ASYNC109
+            await stream.write(buffer, timeout)
+
+        async def aclose(self) -> None:
+            await stream.aclose()
+
+        async def start_tls(
+            self,
+            ssl_context: ssl.SSLContext,
+            server_hostname: str | None = None,
+            timeout: float | None = None,  # noqa: ASYNC109
+        ) -> httpcore.AsyncNetworkStream:
+            return _bounded(await stream.start_tls(ssl_context, server_hostname, timeout))
+
+        def get_extra_info(self, info: str) -> Any:
+            return stream.get_extra_info(info)
+
+    return Bounded()
 
 
 def _trusting() -> ssl.SSLContext:

@@ -402,6 +402,33 @@ def test_of_an_answer_only_a_piece_is_read(monkeypatch: pytest.MonkeyPatch) -> N
     assert sent < 20_000_000  # what the buffers of two sockets hold
 
 
+@pytest.mark.parametrize("scheme", ["http", "https"])
+def test_interim_answers_without_end_are_broken_off(
+    scheme: str,
+    names: dict[str, list[str] | Exception],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """By what was received, long before the attempt's time is over."""
+    monkeypatch.setattr(receivers, "ATTEMPT_S", 5.0)
+    files = certificate(tmp_path, "shop.example")
+    monkeypatch.setenv("SSL_CERT_FILE", str(files.authority))
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.load_cert_chain(files.certificate, files.key)
+    names["shop.example"] = ["127.0.0.1"]
+
+    def pour(connection: socket.socket) -> None:
+        read_request(connection)
+        connection.settimeout(20)
+        while True:
+            connection.sendall(b"HTTP/1.1 103 E\r\n\r\n" * 1000)
+
+    with answering(pour, context if scheme == "https" else None) as port:
+        outcome = call(f"{scheme}://shop.example:{port}/")
+
+    assert outcome == Outcome(error="broken_off")
+
+
 def test_a_body_that_never_ends_changes_no_status(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(receivers, "ANSWER_S", 0.1)
     over = threading.Event()
