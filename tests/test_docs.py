@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import json
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -157,3 +158,25 @@ def test_every_test_that_the_privacy_page_names_is_there() -> None:
 
 def test_every_note_of_the_privacy_page_is_used_and_every_used_one_is_there() -> None:
     assert set(_MARK.findall(_NOTE.sub("", PRIVACY))) == set(dict(_NOTE.findall(PRIVACY)))
+
+
+WORDS = (ROOT / "frontend/lib/messages.ts").read_text("utf-8")
+PROMISES: dict[str, list[str]] = json.loads((ROOT / "frontend/promises.json").read_text("utf-8"))
+
+
+@pytest.mark.parametrize("section", ["hero", "erase", "privacy"])
+def test_every_promise_of_the_browser_page_names_its_tests(section: str) -> None:
+    block = re.search(rf"^  {section}: {{\n(.*?)^  }},", WORDS, re.MULTILINE | re.DOTALL)
+    assert block is not None
+    facts = re.search(r"facts: \[(.*?)\],\n    (?=\w|$)|facts: \[(.*)\],", block[1], re.DOTALL)
+    assert facts is not None
+    said = re.findall(r'"([^"]+)"', facts[1] or facts[2])
+    sentences = said[1::2] if section == "privacy" else said  # there each has a title
+
+    assert len(sentences) >= 3
+    assert [one for one in sentences if not PROMISES.get(one)] == []
+
+
+def test_what_the_browser_page_promises_is_said_there_and_held_by_tests_that_exist() -> None:
+    assert [one for one in PROMISES if f'"{one}"' not in WORDS] == []
+    assert {one for tests in PROMISES.values() for one in tests} <= existing_tests()

@@ -297,7 +297,7 @@ export const messages = {
       `${plural(sessions, "session", "sessions")} with ${plural(pictures, "picture", "pictures")} on the server, the last one until ${until}`,
     facts: [
       "Place, time and camera data are removed before anything is stored",
-      "Only this browser can open them; a picture's address works for minutes",
+      "No other browser can open them; a picture's address works for minutes",
       "Nobody needs to remember: the server erases by itself",
     ],
     button: "Delete my photos now",
@@ -360,7 +360,7 @@ export const messages = {
         "The server draws every picture anew before it stores it. Place, time, camera and file name stay behind.",
       ],
       [
-        "Only you can open it",
+        "No stranger can open it",
         "Your browser makes up a secret; the server keeps a keyed hash of it. Someone else's session looks like one that does not exist.",
       ],
       [
