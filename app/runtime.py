@@ -290,6 +290,7 @@ def _events(runtime: Runtime) -> Events:
     events.on_return(runtime.waits.look)
     if runtime.courier is not None:
         events.on(crud.News.DELIVERY, runtime.courier.notify)
+        events.on(crud.News.ERASED, runtime.courier.cancel)
         events.on_return(runtime.courier.ring)
     if runtime.worker is not None:
         events.on(crud.News.CREATED, runtime.bell.notify)

@@ -147,7 +147,8 @@ class Courier:
         self._thread = threading.Thread(target=self._run, name="courier", daemon=True)
         self._ready = threading.Event()
         self._stopping = False
-        self._calls: set[asyncio.Task[None]] = set()
+        self._calls: dict[asyncio.Task[None], UUID] = {}
+        self._erased: set[UUID] = set()
         self._to: Counter[str] = Counter()
 
     def start(self) -> None:
@@ -163,9 +164,20 @@ class Courier:
         """Say that something is to be delivered; from any thread."""
         self.ring()
 
+    def cancel(self, session_id: UUID) -> None:
+        """Break off the call of a session that is erased, if one is made; from any thread."""
+        with suppress(RuntimeError):  # it has ended
+            self._loop.call_soon_threadsafe(self._break_off, session_id)
+
     def ring(self) -> None:
         with suppress(RuntimeError):  # it has ended
             self._loop.call_soon_threadsafe(self._bell.set)
+
+    def _break_off(self, session_id: UUID) -> None:
+        self._erased.add(session_id)
+        for call, called_for in self._calls.items():
+            if called_for == session_id:
+                call.cancel()
 
     def _end(self) -> None:
         self._stopping = True
@@ -202,13 +214,16 @@ class Courier:
         """
         while not self._stopping and len(self._calls) < CALLS:
             busy = [one for one, count in self._to.items() if count >= CALLS_TO_ONE]
+            self._erased.clear()
             claimed, due_s = await self._in_database(partial(self._claim, busy))
             if claimed is None:
                 return LOOK_S if due_s is None else min(max(due_s, 0.0), LOOK_S)
+            if claimed.session.id in self._erased:  # while the claim came back
+                continue
             receiver = claimed.session.webhook_receiver or ""
             self._to[receiver] += 1
             call = asyncio.create_task(self._deliver(claimed))
-            self._calls.add(call)
+            self._calls[call] = claimed.session.id
             call.add_done_callback(partial(self._hang_up, receiver))
         return LOOK_S
 
@@ -218,7 +233,7 @@ class Courier:
             return claimed, None if claimed else crud.next_delivery_s(tx, busy=busy)
 
     def _hang_up(self, receiver: str, call: asyncio.Task[None]) -> None:
-        self._calls.discard(call)
+        del self._calls[call]
         self._to[receiver] -= 1
         if not self._to[receiver]:
             del self._to[receiver]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -15,6 +16,7 @@ import pytest
 from standardwebhooks.webhooks import Webhook, WebhookVerificationError
 
 from app.services import webhooks
+from app.services.receivers import ATTEMPT_S
 from app.services.webhooks import secret_text
 from app.signing import Keyring
 from tests.conftest import SECRET, MakeClient
@@ -199,6 +201,23 @@ def test_a_delivery_dies_with_its_session(
 
     assert delivery() is None
     assert len(hook.calls) == 1
+
+
+def test_a_call_under_way_is_broken_off_with_its_session(shopper: Shopper) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        listener.settimeout(20)
+        port = listener.getsockname()[1]
+        session_id = shopper.submit(webhook_url=f"http://127.0.0.1:{port}/")
+        connection, _ = listener.accept()
+        with connection:
+            connection.settimeout(ATTEMPT_S / 2)
+            assert connection.recv(4096)
+            shopper.wait(session_id, "completed")
+
+            assert shopper.delete(session_id).status_code == 204
+
+            while connection.recv(4096):
+                pass  # what was still sent
 
 
 def test_of_an_expired_session_nobody_is_told(
