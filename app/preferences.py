@@ -26,4 +26,4 @@ def wait_s(preferred: dict[str, str], *, most: int) -> int | None:
     text = preferred.get("wait", "")
     if not (text.isascii() and text.isdigit()):
         return None
-    return min(int(text[:9]), most)
+    return min(int(text.lstrip("0")[:9] or "0"), most)

@@ -19,6 +19,7 @@ from app.preferences import parse, wait_s
         (["respond-async", "wait=10"], 10),
         (["wait=5, wait=10"], 5),
         (["wait=0"], 0),
+        (["wait=00000000000010"], 10),
         (["wait=31"], 30),
         (["wait=" + "9" * 5000], 30),
         ([], None),
