@@ -1,6 +1,6 @@
 #!/bin/sh
-# Writes requirements.txt and requirements-dev.txt from pyproject.toml; needs
-# uv and a package index. With --upgrade every pin moves to its newest version,
+# Writes requirements.txt, requirements-cluster.txt and requirements-dev.txt from
+# pyproject.toml; needs uv and a package index. With --upgrade every pin moves to its newest version,
 # without it only those that pyproject.toml no longer allows. With --check
 # nothing is written, and pins that pyproject.toml does not ask for are a failure.
 set -eu
@@ -17,18 +17,21 @@ pin() {
 
 case "${1:-}" in
 '' | --upgrade)
-    # The second file obeys the first, so that tests run what users run.
+    # Each file obeys the one before, so that tests run what users run.
     pin ${1:+"$1"} -o requirements.txt
-    pin ${1:+"$1"} -o requirements-dev.txt --extra dev -c requirements.txt
+    pin ${1:+"$1"} -o requirements-cluster.txt --extra cluster -c requirements.txt
+    pin ${1:+"$1"} -o requirements-dev.txt --extra cluster --extra dev -c requirements-cluster.txt
     ;;
 --check)
     scratch=$(mktemp -d)
     trap 'rm -rf "$scratch"' EXIT
-    cp requirements.txt requirements-dev.txt "$scratch"
+    cp requirements*.txt "$scratch"
     pin -o "$scratch/requirements.txt"
-    pin -o "$scratch/requirements-dev.txt" --extra dev -c requirements.txt
-    diff requirements.txt "$scratch/requirements.txt"
-    diff requirements-dev.txt "$scratch/requirements-dev.txt"
+    pin -o "$scratch/requirements-cluster.txt" --extra cluster -c requirements.txt
+    pin -o "$scratch/requirements-dev.txt" --extra cluster --extra dev -c requirements-cluster.txt
+    for file in requirements.txt requirements-cluster.txt requirements-dev.txt; do
+        diff "$file" "$scratch/$file"
+    done
     ;;
 *)
     echo "usage: scripts/requirements.sh [--upgrade | --check]" >&2
