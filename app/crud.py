@@ -1,7 +1,7 @@
 """Every query. Functions take a Session first, return rows, and never commit.
 
-Instants are the database's `now()`. A session is *live* until `expires_at`; afterwards only the
-functions of the erasure touch it, so what is expired is gone for everybody at once.
+Instants are the database's `now()`. A session is *live* until `expires_at`, or until its erasure
+begins; afterwards only the functions of the erasure touch it, so it is gone for everybody at once.
 """
 
 from __future__ import annotations
@@ -29,13 +29,16 @@ from sqlalchemy import (
     bindparam,
     case,
     delete,
+    exists,
     func,
     insert,
     literal,
+    not_,
     or_,
     select,
     text,
     tuple_,
+    union_all,
     update,
 )
 from sqlalchemy.dialects import postgresql
@@ -78,7 +81,16 @@ POSITION_LIMIT = 1000
 _NOW = timedelta(0)
 """As a value of a move: the database's present, see `move`."""
 
-_live: ColumnElement[bool] = TryOnSession.expires_at > func.now()
+
+def _is_live(row: Any) -> ColumnElement[bool]:
+    """row: the class, an alias of it, or the columns of the table.
+
+    Its time alone would not tell: where the clock is set back, what was erased has time left again.
+    """
+    return and_(row.expires_at > func.now(), row.erasing.is_(None))
+
+
+_live = _is_live(TryOnSession)
 
 
 @dataclass(frozen=True)
@@ -131,7 +143,7 @@ class Seen(NamedTuple):
 
     @property
     def expired(self) -> bool:
-        return self.row.expires_at <= self.now
+        return self.row.is_over(self.now)
 
     @property
     def mark(self) -> Mark:
@@ -183,7 +195,7 @@ def _add(*more: str) -> Insert:
     """
     waiting = (
         select(literal(1))
-        .where(_TABLE.c.status == Status.CREATED, _TABLE.c.expires_at > func.now())
+        .where(_TABLE.c.status == Status.CREATED, _is_live(_TABLE.c))
         .limit(bindparam("count_to", type_=Integer))
         .subquery()
     )
@@ -208,12 +220,12 @@ _TABLE = cast("Table", TryOnSession.__table__)
 # the ORM prepare it, takes longer than to run it. Measured: a create's 0.94 ms of CPU became 0.52.
 _ADD = _add()
 _ADD_ONCE = _add("idempotency_key", "idempotency_digest")
-# A session past its time has no use for its key, though its row may still be there.
+# A session that is over has no use for its key, though its row may still be there.
 _FREE_KEYS = (
     update(_TABLE)
     .where(
         _TABLE.c.idempotency_key == func.any(bindparam("keys", type_=ARRAY(Text))),
-        _TABLE.c.expires_at <= func.now(),
+        not_(_is_live(_TABLE.c)),
     )
     .values(idempotency_key=None)
 )
@@ -305,7 +317,7 @@ def _waiting() -> Select[Any]:
         select(row.id)
         .where(
             row.status == Status.CREATED,
-            row.expires_at > func.now(),
+            _is_live(row),
             row.engine == func.any(bindparam("engines", type_=ARRAY(Text))),
             or_(row.lease_until.is_(None), row.lease_until <= func.now()),
         )
@@ -332,7 +344,7 @@ def _moving(
         .where(
             row.id == bindparam("session_id"),
             row.status.in_(SOURCES[to]),
-            row.expires_at > func.now(),
+            _is_live(row),
         )
         .values(status=to, updated_at=func.now(), **values)
     )
@@ -529,7 +541,7 @@ def _position() -> ColumnElement[int | None]:
         .where(
             other.status == Status.CREATED,
             other.created_at < TryOnSession.created_at,
-            other.expires_at > func.now(),
+            _is_live(other),
         )
         .limit(POSITION_LIMIT)
         .correlate(TryOnSession)
@@ -551,7 +563,7 @@ _SEEN_MANY = _SEEN.where(TryOnSession.id == func.any(bindparam("session_ids", ty
 
 _MARKS = select(_TABLE.c.id, _TABLE.c.status, _TABLE.c.attempts, _TABLE.c.updated_at).where(
     _TABLE.c.id == func.any(bindparam("session_ids", type_=ARRAY(Uuid))),
-    _TABLE.c.expires_at > func.now(),
+    _is_live(_TABLE.c),
 )
 
 
@@ -818,6 +830,10 @@ class Erased(NamedTuple):
     now: datetime
 
 
+_time_left_again = and_(TryOnSession.erasing.is_not(None), TryOnSession.expires_at > func.now())
+"""Its erasure has begun, and then the clock was set back."""
+
+
 def expire(
     tx: Session, session_ids: Collection[UUID], *, reason: str
 ) -> dict[UUID, dict[str, Any]]:
@@ -872,36 +888,38 @@ def ids_of(tx: Session, *, owners: Collection[str]) -> list[UUID]:
 def expired(
     tx: Session, *, limit: int, skip: int = 0, within: timedelta | None = None
 ) -> list[UUID]:
-    """Sessions past their time, longest first, without the first `skip`.
+    """Sessions that are over, longest first, without the first `skip`.
 
     within: only those that fell due so lately.
     """
-    query = (
-        select(TryOnSession.id)
-        .where(TryOnSession.expires_at <= func.now())
-        .order_by(TryOnSession.expires_at, TryOnSession.id)
-        .offset(skip)
-        .limit(limit)
-    )
-    if within is not None:
-        query = query.where(TryOnSession.expires_at > func.now() - _interval(within))
+    row = TryOnSession
+
+    def first(over: ColumnElement[bool]) -> Select[UUID, datetime]:
+        query = select(row.id, row.expires_at).where(over).order_by(row.expires_at, row.id)
+        if within is not None:
+            query = query.where(row.expires_at > func.now() - _interval(within))
+        return query.limit(skip + limit)
+
+    # Not one query with OR: each has an index of its own.
+    over = union_all(first(row.expires_at <= func.now()), first(_time_left_again)).subquery()
+    query = select(over.c.id).order_by(over.c.expires_at, over.c.id).offset(skip).limit(limit)
     return list(tx.scalars(query))
 
 
 def next_expiry_s(tx: Session, *, within: timedelta) -> float | None:
-    """Seconds until a session falls due, below 0 where one has so lately; None without any."""
+    """Seconds until a session falls due, at most 0 where one has so lately; None without any."""
     due = func.extract("epoch", func.min(TryOnSession.expires_at) - func.now())
     after = func.now() - _interval(within)
-    seconds = tx.scalar(select(due).where(TryOnSession.expires_at > after))
+    next_s = select(due).where(TryOnSession.expires_at > after).scalar_subquery()
+    begun = exists().where(_time_left_again)
+    seconds = tx.scalar(select(case((begun, func.least(next_s, 0)), else_=next_s)))
     return None if seconds is None else float(seconds)
 
 
 def remove(tx: Session, session_ids: Collection[UUID]) -> list[Erased]:
-    """Delete the rows of expired sessions, whose files are gone already. Add their receipts!"""
-    gone = delete(TryOnSession).where(
-        _among(_locked(tx, session_ids)), TryOnSession.expires_at <= func.now()
-    )
+    """Delete rows after `expire`, whose files are gone already. Add their receipts!"""
     row = TryOnSession
+    gone = delete(row).where(_among(_locked(tx, session_ids)), row.erasing.is_not(None))
     # The clock of the statement, not of its transaction, which began before it had the locks.
     found = gone.returning(row.id, row.stored, row.erasing, func.clock_timestamp())
     return [Erased(*columns) for columns in tx.execute(found)]

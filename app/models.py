@@ -40,6 +40,7 @@ class TryOnSession(Base):
         Index("idx_user_token", "user_token"),
         Index("idx_expires_at", "expires_at"),
         Index("idx_status_created", "status", "created_at"),
+        Index("idx_erasing", "expires_at", postgresql_where=text("erasing IS NOT NULL")),
         Index(
             "idx_inputs_due",
             "finished_at",
@@ -95,6 +96,10 @@ class TryOnSession(Base):
         JSONB, server_default=text("'{}'"), deferred=True
     )
     erasing: Mapped[str | None] = mapped_column(String(16))
+
+    def is_over(self, now: datetime) -> bool:
+        """Whether it is nobody's any more, at that moment of the database's clock."""
+        return self.erasing is not None or self.expires_at <= now
 
     @property
     def inputs_are_gone(self) -> bool:

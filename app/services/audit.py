@@ -93,7 +93,7 @@ def audit(
 def _examine(
     report: Audit, db: Db, storage: Storage, vault: Vault, row: TryOnSession, now: datetime
 ) -> None:
-    if row.expires_at <= now:
+    if row.is_over(now):
         late = now - row.expires_at
         report.oldest_s = max(report.oldest_s, late.total_seconds())
         if late > GRACE:
