@@ -76,6 +76,49 @@ def test_the_handle_is_moved_by_touch(visit: MakeVisit) -> None:
     assert 75 <= int(slider.input_value()) <= 85
 
 
+def test_on_a_phone_the_result_comes_into_sight_by_itself(visit: MakeVisit) -> None:
+    me = visit(viewport=PHONE, has_touch=True, is_mobile=True, reduced_motion="no-preference")
+    me.open().choose()
+    assert me.share_of(me.result) < 0.2
+    me.press.focus()
+
+    me.page.keyboard.press("Enter")
+
+    me.wait_until(lambda: me.share_of(me.result) > 0.6)
+    me.wait_for_picture()
+    me.wait_until(lambda: me.share_of(me.picture) > 0.6)
+    expect(me.press).to_be_focused()
+
+
+def test_who_scrolls_away_meanwhile_is_left_there(visit: MakeVisit) -> None:
+    me = visit({"ENGINE": "mock", "MOCK_SECONDS": 3}, viewport=PHONE).open()
+    me.choose()
+    me.press.click()
+    me.wait_until(lambda: me.share_of(me.result) > 0.6)
+    me.page.mouse.move(200, 300)
+    me.page.mouse.wheel(0, -1500)
+    me.wait_until(lambda: me.share_of(me.result) == 0)
+    at = me.page.evaluate("scrollY")
+
+    me.wait_for_picture()
+
+    assert me.page.evaluate("scrollY") == at
+
+
+def test_an_earlier_session_comes_into_sight_when_it_is_opened(visit: MakeVisit) -> None:
+    me = visit(viewport=PHONE).open()
+    me.choose()
+    me.try_on()
+    me.preview.get_by_role("button", name="Start over").click()
+    show = me.sessions.get_by_role("button", name=re.compile("^Show"))
+    show.scroll_into_view_if_needed()
+
+    show.click()
+
+    me.wait_for_picture()
+    me.wait_until(lambda: me.share_of(me.picture) > 0.6)
+
+
 def test_a_double_click_makes_one_session(visit: MakeVisit) -> None:
     me = visit().open()
     me.choose()

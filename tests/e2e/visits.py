@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import re
+import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -151,6 +153,22 @@ class Visit:
 
     def wait_for_picture(self) -> None:
         expect(self.picture).to_be_visible(timeout=_SLOW_MS)
+
+    def wait_until(self, holds: Callable[[], bool]) -> None:
+        """While the page goes on: what no locator can wait for."""
+        deadline = time.monotonic() + 10
+        while not holds():
+            assert time.monotonic() < deadline, "it did not come about within 10 s"
+            self.page.wait_for_timeout(50)
+
+    def share_of(self, place: Locator) -> float:
+        """How much of its height is on the screen, below the navigation, 0-1."""
+        script = """element => {
+            const { top, bottom } = element.getBoundingClientRect();
+            const nav = document.querySelector("header").getBoundingClientRect().bottom;
+            return (Math.min(bottom, innerHeight) - Math.max(top, nav)) / (bottom - top);
+        }"""
+        return max(0.0, float(place.evaluate(script)))
 
     # The server
 

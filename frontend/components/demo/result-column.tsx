@@ -9,7 +9,7 @@ import {
   ShieldCheck,
   Sparkles,
 } from "lucide-react";
-import { type CSSProperties, type ReactNode, useEffect, useRef, useState } from "react";
+import { type CSSProperties, type ReactNode, type Ref, useEffect, useState } from "react";
 import { Button, buttonClass, IconButton } from "@/components/ui/button";
 import { Note } from "@/components/ui/note";
 import { Step } from "@/components/ui/step";
@@ -25,6 +25,7 @@ import { Compare } from "./compare";
 const words = messages.result;
 
 interface ResultColumnProps {
+  ref: Ref<HTMLElement>;
   client: Client;
   run: Run;
   person: Picture | null;
@@ -38,19 +39,11 @@ interface ResultColumnProps {
 export function ResultColumn(props: ResultColumnProps) {
   const { run } = props;
   const session = run.phase === "completed" ? run.session : null;
-  const column = useRef<HTMLElement>(null);
-
-  // On a phone the columns lie below each other: what was asked for comes into sight by itself.
-  const begun = run.phase === "uploading";
-  useEffect(() => {
-    if (begun) bringIntoSight(column.current);
-  }, [begun]);
-
   return (
     <section
-      ref={column}
+      ref={props.ref}
       aria-label={words.title}
-      className="flex scroll-mt-17 flex-col border-line p-5 max-lg:border-t lg:border-l lg:p-6.5"
+      className="flex flex-col border-line p-5 max-lg:border-t lg:border-l lg:p-6.5"
     >
       <Step
         number={3}
@@ -61,13 +54,6 @@ export function ResultColumn(props: ResultColumnProps) {
       <Body {...props} />
     </section>
   );
-}
-
-function bringIntoSight(element: HTMLElement | null) {
-  if (element === null) return;
-  const { top, bottom } = element.getBoundingClientRect();
-  const middle = (top + bottom) / 2;
-  if (middle < 0 || middle > window.innerHeight) element.scrollIntoView({ block: "start" });
 }
 
 function Body(props: ResultColumnProps) {

@@ -1,4 +1,5 @@
 import { Sparkles, X } from "lucide-react";
+import type { MouseEvent, Ref } from "react";
 import { Button } from "@/components/ui/button";
 import { clock, duration } from "@/lib/format";
 import { messages, STEPS, stage } from "@/lib/messages";
@@ -8,6 +9,7 @@ import { useNow } from "@/lib/use-now";
 const words = messages.run;
 
 interface RunBarProps {
+  ref: Ref<HTMLDivElement>;
   run: Run;
   hindrance: Hindrance | null;
   online: boolean;
@@ -22,21 +24,12 @@ export function RunBar(props: RunBarProps) {
   const { run, hindrance } = props;
   const busy = run.phase === "uploading" || run.phase === "working";
   return (
-    <div className="sticky bottom-0 z-10 grid gap-3 rounded-b-3xl border-t border-line bg-card p-4 max-lg:shadow-[0_-14px_24px_-20px_#0007] sm:px-6 lg:static [@media(max-height:32rem)]:static lg:grid-cols-[auto_1fr] lg:items-center lg:gap-8 lg:py-5.5">
+    <div
+      ref={props.ref}
+      className="sticky bottom-0 z-10 grid gap-3 rounded-b-3xl border-t border-line bg-card p-4 max-lg:shadow-[0_-14px_24px_-20px_#0007] sm:px-6 lg:static [@media(max-height:32rem)]:static lg:grid-cols-[auto_1fr] lg:items-center lg:gap-8 lg:py-5.5"
+    >
       <div className="order-last flex gap-2 lg:order-first">
-        {busy ? (
-          <Button
-            size="large"
-            // The second click of a double click on what stood here before is no wish to stop.
-            onClick={(event) => event.detail < 2 && props.onCancel()}
-            className="w-full lg:w-44"
-          >
-            <X aria-hidden className="size-5" />
-            {run.phase === "uploading" ? words.cancelUpload : words.cancel}
-          </Button>
-        ) : (
-          <PressButton {...props} />
-        )}
+        <TheButton {...props} />
       </div>
       <div className="min-w-0">
         <Steps run={run} />
@@ -54,26 +47,49 @@ export function RunBar(props: RunBarProps) {
   );
 }
 
-function PressButton({ run, hindrance, onPress }: RunBarProps) {
+/** One element in every state, so that it keeps the focus; it starts, and stops what it started. */
+function TheButton({ run, hindrance, onPress, onCancel }: RunBarProps) {
+  const busy = run.phase === "uploading" || run.phase === "working";
   const limited = run.phase === "limited";
   const left = useNow(Date.now, limited);
+  const idle = !busy && hindrance !== null;
+  const Icon = busy ? X : Sparkles;
+
+  function click({ detail }: MouseEvent) {
+    if (idle) return;
+    // The second click of a double click on what stood here before is no wish to stop.
+    if (!busy) onPress();
+    else if (detail < 2) onCancel();
+  }
   return (
     <Button
-      tone="accent"
+      tone={busy ? "plain" : "accent"}
       size="large"
-      onClick={onPress}
-      disabled={hindrance !== null}
+      onClick={click}
+      // Nor is a key that is held down.
+      onKeyDown={(event) => event.repeat && event.preventDefault()}
+      // Not `disabled`: it can be reached, and says why.
+      aria-disabled={idle}
       aria-describedby="run-state"
-      className="w-full tabular-nums lg:min-w-44"
+      className="w-full tabular-nums lg:w-auto lg:min-w-44"
     >
-      <Sparkles aria-hidden className="size-5" />
-      {limited
-        ? messages.limited.button(clock(run.untilMs - left))
-        : run.phase === "completed"
-          ? words.again
-          : words.press}
+      <Icon aria-hidden className="size-5" />
+      {limited ? messages.limited.button(clock(run.untilMs - left)) : label(run.phase)}
     </Button>
   );
+}
+
+function label(phase: Run["phase"]): string {
+  switch (phase) {
+    case "uploading":
+      return words.cancelUpload;
+    case "working":
+      return words.cancel;
+    case "completed":
+      return words.again;
+    default:
+      return words.press;
+  }
 }
 
 function Still({ run, hindrance }: { run: Run; hindrance: Hindrance | null }) {

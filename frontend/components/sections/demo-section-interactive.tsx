@@ -1,7 +1,7 @@
 "use client";
 
 import { RotateCcw, WifiOff } from "lucide-react";
-import { useState } from "react";
+import { useRef, useState } from "react";
 import { DropOverlay } from "@/components/demo/drop-overlay";
 import { EraseDialog } from "@/components/demo/erase-dialog";
 import { ErasePanel } from "@/components/demo/erase-panel";
@@ -21,6 +21,7 @@ import { hindrance, type Slot, shownSession } from "@/lib/reducer";
 import { suits } from "@/lib/suits";
 import { userToken } from "@/lib/token";
 import { useCatalogue } from "@/lib/use-catalogue";
+import { useInSight } from "@/lib/use-in-sight";
 import { usePasteButton } from "@/lib/use-paste-button";
 import { useTryOn } from "@/lib/use-try-on";
 
@@ -53,6 +54,9 @@ export function DemoSectionInteractive({ apiBase = "" }: DemoSectionProps) {
   const openSlot: Slot = state.person !== null && state.garment === null ? "garment" : "person";
   const paste = usePasteButton((file) => tryOn.pickFile("person", file));
   const failed = catalogue.status === "failed";
+  const result = useRef<HTMLElement>(null);
+  const bar = useRef<HTMLDivElement>(null);
+  const bringResult = useInSight(result, bar, state.run.phase);
 
   return (
     <section
@@ -107,6 +111,7 @@ export function DemoSectionInteractive({ apiBase = "" }: DemoSectionProps) {
               onReload={catalogue.reload}
             />
             <ResultColumn
+              ref={result}
               client={client}
               run={state.run}
               person={state.person}
@@ -119,6 +124,7 @@ export function DemoSectionInteractive({ apiBase = "" }: DemoSectionProps) {
           <OptionsPanel options={state.options} engine={catalogue.engine} onChange={tryOn.change} />
           <LeaveBar options={state.options} engine={catalogue.engine} onChange={tryOn.change} />
           <RunBar
+            ref={bar}
             run={state.run}
             hindrance={hindered}
             online={state.online}
@@ -134,7 +140,10 @@ export function DemoSectionInteractive({ apiBase = "" }: DemoSectionProps) {
             shownId={shown?.id ?? null}
             address={client.address}
             now={client.now}
-            onOpen={tryOn.open}
+            onOpen={(session) => {
+              bringResult();
+              void tryOn.open(session);
+            }}
             onErase={setErasing}
           />
           <div className="panel flex min-w-0 flex-col p-5 lg:p-6.5">

@@ -14,13 +14,16 @@ const SIZES = {
   normal: "min-h-12 px-5 rounded-[14px] text-base",
   small: "min-h-11 px-3.5 rounded-xl text-sm",
 };
+// `aria-disabled` is for what can be reached all the same, and says why it cannot be pressed.
+const OFF =
+  "disabled:border-line disabled:bg-sunk disabled:text-mute disabled:hover:brightness-100 disabled:hover:border-line disabled:hover:opacity-100 " +
+  "aria-disabled:cursor-not-allowed aria-disabled:border-line aria-disabled:bg-sunk aria-disabled:text-mute aria-disabled:hover:brightness-100 aria-disabled:hover:border-line";
 const BASE =
-  "inline-flex items-center justify-center gap-2 border font-medium no-underline select-none transition-[filter,border-color,opacity] " +
-  "disabled:border-line disabled:bg-sunk disabled:text-mute disabled:hover:brightness-100 disabled:hover:border-line disabled:hover:opacity-100";
+  "inline-flex items-center justify-center gap-2 border font-medium no-underline select-none transition-[filter,border-color,opacity]";
 
 /** The classes of a button, also for links and labels that look like one. */
 export function buttonClass(tone: Tone = "plain", size: keyof typeof SIZES = "normal"): string {
-  return `${BASE} ${TONES[tone]} ${SIZES[size]}`;
+  return `${BASE} ${TONES[tone]} ${SIZES[size]} ${OFF}`;
 }
 
 interface ButtonProps extends ComponentProps<"button"> {
