@@ -32,7 +32,7 @@ from app.services.receivers import Caller, Receivers
 from app.services.sessions import Door
 from app.services.storage import LocalStorage, Storage
 from app.services.waits import Waits
-from app.services.webhooks import Courier
+from app.services.webhooks import LOOKUPS, Courier
 from app.services.worker import Worker, WorkerLimits
 from app.signing import Keyring
 
@@ -271,10 +271,12 @@ def _worker(runtime: Runtime, concurrency: int, leases: Db) -> Worker:
 
 
 def _courier(runtime: Runtime) -> Courier:
+    private = runtime.settings.webhook_allow_private
     return Courier(
         runtime.db,
         runtime.vault,
-        Caller(runtime.receivers),
+        # With lookups of its own: what creates name must not hold up deliveries.
+        Caller(Receivers(private=private, lookups=LOOKUPS)),
         keys=runtime.webhook_keys,
         clock=time.time,
         user_agent=f"TryOnAI/{__version__}",

@@ -182,6 +182,8 @@ async def create(
     idempotency_key: IdempotencyKey = None,
 ) -> Response:
     """Take the pictures and answer at once; a worker makes the picture. Then poll `Location`."""
+    if idempotency_key is None:  # a repeat is answered although the queue is full
+        rt.door.check()
     url = form.webhook_url
     refused = None if url is None else await rt.receivers.refusal(url)
     # With threads of their own: uploads that wait for each other must not keep polls waiting.

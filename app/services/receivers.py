@@ -16,18 +16,16 @@ import ssl
 from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 import anyio
-from anyio import to_thread
 
 from app.errors import WebhookRefused
+from app.services.names import Address, Resolver
 
 if TYPE_CHECKING:
     import httpcore
-
-Address: TypeAlias = ipaddress.IPv4Address | ipaddress.IPv6Address
 
 URL_CHARACTERS = 2048
 # Of a whole attempt, resolution, headers and what is read of the body included, however slowly a
@@ -36,6 +34,8 @@ ATTEMPT_S = 15.0
 CONNECT_S = 5.0
 # A create waits so long for the name's addresses; an attempt will look again.
 RESOLVE_S = 2.0
+# So many names of creates are looked up at once, those included for which nobody waits any more.
+LOOKUPS = 16
 # Received in a whole attempt: a head as large as any server sends, and more than the body's part.
 # Without it interim answers (1xx), of which HTTP allows any number, keep a core busy to the end.
 RECEIVED_BYTES = 64 * 1024
@@ -129,22 +129,15 @@ def is_public(address: Address) -> bool:
     return address.is_global and not (address.is_multicast or address.is_reserved)
 
 
-async def resolve(host: str, port: int) -> list[Address]:
-    """The addresses of a host, in the order in which to try them. Raises OSError.
-
-    In a thread that is left behind where the caller's time is over: nothing ends a resolution.
-    """
-    found = await to_thread.run_sync(
-        lambda: socket.getaddrinfo(host, port, type=socket.SOCK_STREAM), abandon_on_cancel=True
-    )
-    return list(dict.fromkeys(ipaddress.ip_address(entry[4][0]) for entry in found))
-
-
 class Receivers:
-    """What an installation allows. private: every address, those of this host included."""
+    """What an installation allows.
 
-    def __init__(self, *, private: bool) -> None:
+    private: every address, those of this host included. lookups: of names, at once.
+    """
+
+    def __init__(self, *, private: bool, lookups: int = LOOKUPS) -> None:
         self._private = private
+        self._resolver = Resolver(at_once=lookups)
 
     async def refusal(self, url: str) -> WebhookRefused | None:
         """Why a create may not name this URL.
@@ -173,7 +166,7 @@ class Receivers:
 
         Raises AddressRefused, OSError.
         """
-        found = await resolve(host, port)
+        found = await self._resolver.resolve(host, port)
         if not (self._private or all(map(is_public, found))):
             raise AddressRefused
         return found[:ADDRESSES]

@@ -53,6 +53,9 @@ LEASE_S = 2 * ATTEMPT_S
 # Calls of a process at once, and of these to one receiver, so that a dead one leaves room.
 CALLS = 32
 CALLS_TO_ONE = 4
+# An attempt waits 5 s for a name, a lookup may take 30: while every name server is that slow, each
+# attempt has a thread all the same.
+LOOKUPS = 6 * CALLS
 # What was not heard of is found after so long.
 LOOK_S = 10.0
 AGAIN_S = 2.0

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import socket
+
 import pytest
 from fastapi.testclient import TestClient
 
@@ -32,6 +34,19 @@ def test_a_public_address_is_taken_and_told_to_nobody(client: TestClient) -> Non
     assert answer.status_code == 201
     assert "s3cret" not in answer.text
     assert parts(client).courier is not None
+
+
+def test_no_name_is_looked_up_for_a_create_that_has_no_room(
+    client: TestClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looked_up: list[object] = []
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *asked, **_: looked_up.append(asked))
+    parts(client).door.shut()
+
+    answer = post(client, webhook_url="https://shop.example/")
+
+    assert (answer.status_code, answer.json()["code"]) == (503, "queue_full")
+    assert looked_up == []
 
 
 def test_a_receiver_is_part_of_what_a_key_repeats(make_client: MakeClient) -> None:
