@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sqlalchemy as sa
 from alembic import op
+from alembic.util import CommandError
 
 revision = "0002"
 down_revision = "0001"
@@ -26,6 +27,12 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
+    sealed = sa.text(f"SELECT EXISTS (SELECT FROM {TABLE} WHERE wrapped_key IS NOT NULL)")  # noqa: S608 - ours
+    if op.get_bind().scalar(sealed):
+        raise CommandError(
+            "There are sessions with encrypted pictures, and going back would lose their keys: "
+            "erase them first, or let them expire and be purged."
+        )
     op.drop_index("idx_inputs_due", TABLE)
     # Sessions whose inputs are gone: with a key again, under which nothing lies.
     op.execute(

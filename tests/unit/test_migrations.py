@@ -9,6 +9,7 @@ from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.config import Config
 from alembic.migration import MigrationContext
+from alembic.util import CommandError
 from sqlalchemy import inspect, text
 
 from app.database import MIGRATIONS, Base, Db, engine_of, migrate
@@ -56,6 +57,18 @@ def test_every_migration_can_be_taken_back_and_made_again(db: Db) -> None:
 
     assert tables == ["alembic_version"]
     assert TryOnSession.__tablename__ in inspect(engine_of(db)).get_table_names()
+
+
+def test_no_migration_that_is_taken_back_loses_a_key_of_pictures(db: Db) -> None:
+    config = Config()
+    config.set_main_option("script_location", str(MIGRATIONS))
+    session = "INSERT INTO tryon_sessions (id, user_token, engine, expires_at, wrapped_key)"
+    with engine_of(db).connect() as connection:
+        connection.execute(text(f"{session} VALUES (gen_random_uuid(), '', '', now(), 'x')"))
+        config.attributes["connection"] = connection
+
+        with pytest.raises(CommandError, match="encrypted"):
+            command.downgrade(config, "0001")
 
 
 def test_two_processes_may_migrate_at_once(db: Db) -> None:
