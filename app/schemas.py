@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from typing import Annotated, Any, Literal
 from uuid import UUID
 
-from pydantic import BaseModel, ConfigDict, Field, PlainSerializer
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer
 
 from app.engines import Category, Mode, PhotoType
 from app.states import Status
@@ -121,6 +121,13 @@ _RECEIPT_EXAMPLE: dict[str, Any] = {
 }
 
 
+def _no_other_number(value: object) -> object:
+    """1.0 and True are equal to 1, but no integers."""
+    if type(value) is not int:
+        raise ValueError("it must be an integer")
+    return value
+
+
 class _Stated(BaseModel):
     """Part of a receipt: as it stands there, and nothing beside it."""
 
@@ -142,7 +149,7 @@ class DeletionStatement(_Stated):
     """What the service states: at that time nothing of this session was left in its place."""
 
     type: Literal["tryonai.deletion"]
-    version: Literal[1]
+    version: Annotated[Literal[1], BeforeValidator(_no_other_number)]
     session_sha256: str = Field(
         pattern=_HASH,
         description="Of the 36 characters of the session's id: `printf %s "

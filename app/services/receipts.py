@@ -235,8 +235,13 @@ def _read_json(text: str) -> Any:
             raise ReceiptInvalid("A member stands there twice.")
         return found
 
+    def canonical(digits: str) -> int:
+        if digits == "-0":
+            raise ReceiptInvalid("A number is not as it has to be: -0.")
+        return int(digits)
+
     try:
-        return json.loads(text, object_pairs_hook=once)
+        return json.loads(text, object_pairs_hook=once, parse_int=canonical)
     except (ValueError, RecursionError):
         raise ReceiptInvalid("This is no JSON.") from None
 

@@ -162,15 +162,29 @@ def sign(by: Issuer, receipt: dict[str, Any]) -> str:
     return base64.urlsafe_b64encode(signature).decode().rstrip("=")
 
 
-@pytest.mark.parametrize("others", [True, 0.0, "0", -1])
-def test_a_number_is_an_integer_although_another_is_signed(others: object) -> None:
+@pytest.mark.parametrize(
+    ("name", "number"),
+    [
+        *(("others", other) for other in (True, 0.0, -0.0, "0", -1)),
+        *(("version", other) for other in (True, 1.0, "1", 2)),
+    ],
+)
+def test_a_number_is_an_integer_although_another_is_signed(name: str, number: object) -> None:
     by = issuer()
     changed = deepcopy(RECEIPT)
-    changed["statement"]["others"] = others
+    changed["statement"][name] = number
     changed["signature"] = sign(by, changed)
 
-    with pytest.raises(ReceiptInvalid, match="others"):
+    with pytest.raises(ReceiptInvalid, match=name):
         receipts.check(changed, by.public_keys)
+
+
+@pytest.mark.parametrize("spelling", ["-0", "0.0", "0e0"])
+def test_a_number_has_one_spelling(spelling: str) -> None:
+    changed = json.dumps(RECEIPT).replace('"others": 0', f'"others": {spelling}')
+
+    with pytest.raises(ReceiptInvalid):
+        receipts.check(receipts.read(changed)[0], issuer().public_keys)
 
 
 def test_another_spelling_of_the_same_signature_is_refused() -> None:
