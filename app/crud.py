@@ -788,11 +788,20 @@ def end_attempt(
 
 
 def release_deliveries(tx: Session, *, by: str) -> None:
-    """Let others make at once what this process has begun and does not finish."""
-    tx.execute(
-        update(Delivery)
+    """Let others make at once what this process has begun and does not finish.
+
+    What somebody else holds is passed over: it is being erased, or its lease runs out. To wait for
+    it while holding others could end in a deadlock with an erasure of many.
+    """
+    ours = (
+        select(Delivery.id)
         .where(Delivery.state == DeliveryState.PENDING, Delivery.claimed_by == by)
-        .values(claimed_by=None, next_at=func.now())
+        .order_by(Delivery.id)
+        .with_for_update(skip_locked=True)
+    )
+    ids = list(tx.scalars(ours))
+    tx.execute(
+        update(Delivery).where(Delivery.id.in_(ids)).values(claimed_by=None, next_at=func.now())
     )
 
 

@@ -13,8 +13,11 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 import pytest
+from sqlalchemy import text
 from standardwebhooks.webhooks import Webhook, WebhookVerificationError
 
+from app import crud
+from app.database import Db
 from app.services import webhooks
 from app.services.receivers import ATTEMPT_S
 from app.services.webhooks import secret_text
@@ -288,6 +291,24 @@ def test_a_process_that_ends_leaves_its_calls_to_others(
     assert (left.state, left.claimed_by) == ("pending", None)
     assert left.wait.total_seconds() <= 0
     assert len(set(hook.ids())) == 1
+
+
+def test_what_is_given_back_waits_for_no_erasure(make_client: MakeClient, db: Db, sql: Sql) -> None:
+    """The two lock several deliveries each, in different orders: waiting could be a deadlock."""
+    shopper = Shopper(make_client())
+    for _ in range(2):
+        session_id = shopper.submit()
+        sql(
+            "INSERT INTO webhook_deliveries (id, session_id, claimed_by) VALUES (:id, :id, 'a')",
+            id=session_id,
+        )
+
+    with db.begin() as erasing, db.begin() as leaving:
+        erasing.execute(text("DELETE FROM tryon_sessions WHERE id = :id"), {"id": session_id})
+        leaving.execute(text("SET LOCAL lock_timeout = '5s'"))
+        crud.release_deliveries(leaving, by="a")
+
+    assert sql("SELECT claimed_by FROM webhook_deliveries") == [(None,)]
 
 
 @pytest.mark.slow
