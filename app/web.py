@@ -80,7 +80,7 @@ class WebFile:
     headers: Mapping[str, str]
 
     def answer(self, asked: Headers) -> Response:
-        if self.headers["ETag"] in _tags(asked.get("if-none-match", "")):
+        if self.headers["ETag"] in _tags(asked.getlist("if-none-match")):
             return Response(status_code=304, headers=self.headers)
         if self.packed is not None and _takes_gzip(asked.get("accept-encoding", "")):
             return Response(self.packed, headers={**self.headers, "Content-Encoding": "gzip"})
@@ -157,9 +157,9 @@ async def _not_built(request: Request) -> Response:
     )
 
 
-def _tags(header: str) -> set[str]:
+def _tags(lines: list[str]) -> set[str]:
     """The entity tags of an If-None-Match, compared weakly (RFC 9110, section 8.8.3.2)."""
-    tags = (tag.strip() for tag in header.split(","))
+    tags = (tag.strip() for tag in ",".join(lines).split(","))
     return {tag if tag.startswith("W/") else f"W/{tag}" for tag in tags}
 
 

@@ -103,7 +103,8 @@ class CreateForm(BaseModel):
         None,
         pattern=CONSENT_PATTERN,
         description="What the shopper agreed to, such as the version of a text: 1–64 printable "
-        "characters, stored with the session and erased with it. An operator may require it.",
+        "characters, stored with the session and erased with it. Where the operator requires it "
+        "(`CONSENT_REQUIRED`), a create without it is refused: 422 `consent_required`.",
         examples=["photo-terms-2026-11"],
     )
     allow_egress: bool = Field(
@@ -221,9 +222,11 @@ def _take(
     """
     if key is None:
         return _make(form, rt, refused), False
+    # What was sent, and no defaults: those of a later version must not make it another content.
+    sent = {name: getattr(form, name) for name in form.model_fields_set}
     content = {
         name: value.file if isinstance(value, UploadedFile) else str(value)
-        for name, value in form
+        for name, value in sent.items()
         if value is not None
     }
     one = idempotency.repeatable(rt.keyring, token=form.user_token, key=key, content=content)
@@ -314,7 +317,7 @@ async def read_one(
     session_id: UUID,
     rt: Rt,
     owners: Owners,
-    if_none_match: Annotated[str | None, Header()] = None,
+    if_none_match: Annotated[list[str] | None, Header()] = None,
     prefer: Annotated[
         list[str] | None,
         Header(
@@ -333,7 +336,7 @@ async def read_one(
     headers = {"ETag": etag, "Cache-Control": "private, no-cache"}
     if wait_s is not None:
         headers["Preference-Applied"] = f"wait={wait_s}"
-    if if_none_match is not None and _matches(if_none_match, etag):
+    if _matches(if_none_match or (), etag):
         return Response(status_code=304, headers=headers)
     return Response(body, media_type="application/json", headers=headers)
 
@@ -343,7 +346,7 @@ async def _wait_for_change(
     session_id: UUID,
     rt: Runtime,
     owners: Sequence[str],
-    if_none_match: str | None,
+    if_none_match: Sequence[str] | None,
     wait_s: int,
 ) -> Seen | None:
     def known(seen: Seen | None) -> bool:
@@ -549,9 +552,9 @@ def _read_form(form: CreateForm, rt: Runtime) -> Submission:
     )
 
 
-def _matches(if_none_match: str, etag: str) -> bool:
-    """Source: RFC 9110, section 13.1.2: the weak comparison."""
-    tags = [tag.strip().removeprefix("W/") for tag in if_none_match.split(",")]
+def _matches(if_none_match: Sequence[str], etag: str) -> bool:
+    """if_none_match: each line of the header. Source: RFC 9110, 13.1.2: the weak comparison."""
+    tags = [tag.strip().removeprefix("W/") for tag in ",".join(if_none_match).split(",")]
     return "*" in tags or etag in tags
 
 

@@ -395,7 +395,7 @@ export interface components {
             delete_inputs: "on_expiry" | "on_completion";
             /**
              * Consent Version
-             * @description What the shopper agreed to, such as the version of a text: 1–64 printable characters, stored with the session and erased with it. An operator may require it.
+             * @description What the shopper agreed to, such as the version of a text: 1–64 printable characters, stored with the session and erased with it. Where the operator requires it (`CONSENT_REQUIRED`), a create without it is refused: 422 `consent_required`.
              * @example photo-terms-2026-11
              */
             consent_version?: string;
@@ -1243,7 +1243,7 @@ export interface operations {
         parameters: {
             query?: never;
             header?: {
-                "if-none-match"?: string;
+                "if-none-match"?: string[];
                 /** @description `wait=N`: answer when the session changes, or after N seconds; 30 are applied for more. With `If-None-Match`, when it is not what the client has. */
                 prefer?: string[];
             };

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import io
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 from uuid import UUID
 
 import pytest
@@ -19,9 +20,9 @@ from app.database import Db, engine_of, open_reads
 from app.errors import IdempotencyInProgress
 from app.models import TryOnSession
 from app.services import images
-from app.services.idempotency import Running
+from app.services.idempotency import Running, repeatable
 from tests import pictures
-from tests.api.sessions import OWNER, TOKEN, URL, expire, parts
+from tests.api.sessions import OWNER, TOKEN, URL, expire, parts, stored
 from tests.conftest import SECRET, MakeClient
 
 PHOTO = pictures.jpeg(pictures.photo())
@@ -80,6 +81,19 @@ def test_other_content_under_the_same_key_is_refused(
 
     assert (answer.status_code, answer.json()["code"]) == (422, "idempotency_mismatch")
     assert len(sessions(client)) == 1
+
+
+def test_only_what_was_sent_is_content(client: TestClient) -> None:
+    """A field that a later version adds, with a default, must not tell a repeat from its create."""
+    session_id = post(client, seed=7).json()["id"]
+
+    content: dict[str, str | BinaryIO] = {
+        "user_token": TOKEN,
+        "seed": "7",
+        "person_image": io.BytesIO(PHOTO),
+    }
+    one = repeatable(parts(client).keyring, token=TOKEN, key=KEY, content=content)
+    assert stored(client, session_id).idempotency_digest == one.digests[0]
 
 
 def test_a_key_is_its_owner_s_alone(client: TestClient) -> None:

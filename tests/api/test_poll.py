@@ -111,6 +111,16 @@ def test_an_unchanged_session_is_not_sent_twice(shared_client: TestClient) -> No
         assert "Content-Type" not in answer.headers
 
 
+def test_an_etag_counts_on_whichever_line_it_stands(shared_client: TestClient) -> None:
+    session = create(shared_client)
+    etag = read(shared_client, session).headers["ETag"]
+
+    for lines in (['"other"', etag], [etag, '"other"'], ['"a", "b"', f'"c", W/{etag}']):
+        headers = [("If-None-Match", line) for line in lines]
+        answer = shared_client.get(f"{URL}/{session['id']}", headers=[*OWNER.items(), *headers])
+        assert answer.status_code == 304
+
+
 @pytest.mark.parametrize("sent", ['"other"', "other", "", '""', 'W/"other", "more"'])
 def test_another_etag_gets_the_body(shared_client: TestClient, sent: str) -> None:
     session = create(shared_client)
