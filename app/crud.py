@@ -292,10 +292,19 @@ def move(
 
 
 def claim(
-    tx: Session, *, worker: str, lease_s: float, engines: Collection[str]
+    tx: Session,
+    *,
+    worker: str,
+    lease_s: float,
+    engines: Collection[str],
+    only: UUID | None = None,
 ) -> TryOnSession | None:
-    """Take the session that has waited longest, for one of these engines, under a lease."""
-    session_id = tx.connection().scalar(_WAITING, {"engines": list(engines)})
+    """Take the session that has waited longest, for one of these engines, under a lease.
+
+    only: this one, if it waits.
+    """
+    waiting, given = (_WAITING, {}) if only is None else (_WAITING_ONE, {"only": only})
+    session_id = tx.connection().scalar(waiting, {"engines": list(engines), **given})
     if session_id is None:
         return None
     return move(
@@ -328,6 +337,7 @@ def _waiting() -> Select[Any]:
 
 
 _WAITING = _waiting()
+_WAITING_ONE = _WAITING.where(_TABLE.c.id == bindparam("only"))
 _DELIVERIES = cast("Table", Delivery.__table__)
 _ANNOUNCE = insert(_DELIVERIES).values(id=bindparam("id"), session_id=bindparam("session_id"))
 

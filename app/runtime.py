@@ -19,6 +19,7 @@ from app.engines import EngineInfo, EngineSpec, find
 from app.errors import DatabaseUnavailable, SettingsError
 from app.postgres import EmbeddedPostgres
 from app.services import rotation
+from app.services.attempts import Attempts, WorkerLimits
 from app.services.cleanup import Scheduler
 from app.services.crypto import Vault
 from app.services.egress import EgressRules
@@ -33,7 +34,7 @@ from app.services.sessions import Door
 from app.services.storage import LocalStorage, Storage
 from app.services.waits import Waits
 from app.services.webhooks import LOOKUPS, Courier
-from app.services.worker import Worker, WorkerLimits
+from app.services.worker import Worker
 from app.signing import Keyring
 
 log = structlog.get_logger(__name__)
@@ -251,22 +252,29 @@ def _engine_options(name: str, settings: Settings) -> dict[str, object]:
 
 def _worker(runtime: Runtime, concurrency: int, leases: Db) -> Worker:
     settings = runtime.settings
-    return Worker(
+    limits = WorkerLimits(
+        concurrency=concurrency,
+        lease_s=settings.lease_seconds,
+        max_attempts=settings.max_attempts,
+        timeout_s=settings.engine_timeout,
+        memory_mb=settings.engine_memory_mb,
+    )
+    attempts = Attempts(
         runtime.db,
         runtime.storage,
-        runtime.bell,
-        {name: offered.spec for name, offered in runtime.engines.items()},
+        runtime.queue,
+        runtime.engines.keys(),
         egress=runtime.egress,
         vault=runtime.vault,
         leases=leases,
+        limits=limits,
+    )
+    return Worker(
+        attempts,
+        runtime.bell,
+        {name: offered.spec for name, offered in runtime.engines.items()},
         default_engine=runtime.default_engine,
-        limits=WorkerLimits(
-            concurrency=concurrency,
-            lease_s=settings.lease_seconds,
-            max_attempts=settings.max_attempts,
-            timeout_s=settings.engine_timeout,
-            memory_mb=settings.engine_memory_mb,
-        ),
+        limits=limits,
     )
 
 
@@ -295,7 +303,7 @@ def _events(runtime: Runtime) -> Events:
         events.on(crud.News.ERASED, runtime.courier.cancel)
         events.on_return(runtime.courier.ring)
     if runtime.worker is not None:
-        events.on(crud.News.CREATED, runtime.bell.notify)
+        events.on(crud.News.CREATED, runtime.bell.hear)
         events.on(crud.News.ERASED, runtime.worker.cancel)
         events.on_return(runtime.bell.ring)
     return events

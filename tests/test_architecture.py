@@ -85,6 +85,7 @@ IMPLEMENTATIONS = {
     "app.services.storage": {"LocalStorage"},
     "app.services.queue": {"Bell"},
     "app.services.worker": {"Worker"},
+    "app.services.attempts": {"Attempts"},
     "app.services.cleanup": {"Scheduler"},
     "app.services.events": {"Events"},
     "app.postgres": {"EmbeddedPostgres"},

@@ -199,7 +199,7 @@ async def create(
     if replayed:
         headers["Idempotency-Replayed"] = "true"
     else:
-        later.add_task(_ring, rt, seen.row.id)
+        later.add_task(_ring, rt, seen)
     return Response(
         sessions.present(seen, rt.keyring).model_dump_json(),
         status_code=200 if replayed else 201,
@@ -208,9 +208,9 @@ async def create(
     )
 
 
-async def _ring(rt: Runtime, session_id: UUID) -> None:
+async def _ring(rt: Runtime, seen: Seen) -> None:
     """A coroutine, because a function would be sent to a thread, for a thing of microseconds."""
-    rt.queue.notify(session_id)
+    rt.queue.notify(seen.row.id, engine=seen.row.engine)
 
 
 def _take(

@@ -101,7 +101,7 @@ def recover(db: Db, queue: Queue, *, max_attempts: int) -> int:
     LEASES_LOST.inc(len(back) + len(ended))
     for row in back:
         log.warning("session.lost", session_id=str(row.id), attempt=row.attempts, again=True)
-        queue.notify(row.id)
+        queue.notify(row.id, engine=row.engine)
     for row in ended:
         lost = log.bind(session_id=str(row.id), attempt=row.attempts)
         lost.warning("session.lost", again=False)

@@ -12,8 +12,10 @@ from uuid import UUID
 
 
 class Queue(Protocol):
-    def notify(self, session_id: UUID) -> None:
-        """Say that a session waits.
+    def notify(self, session_id: UUID, *, engine: str, after_s: float = 0) -> None:
+        """Say that a session waits, for a worker that has this engine.
+
+        after_s: it may not be claimed before.
 
         Never raises, because a lost ring costs seconds and not a job; and never blocks, because it
         is called on the event loop.
@@ -32,7 +34,12 @@ class Bell:
         self._slots.append(event)
         return event
 
-    def notify(self, session_id: UUID) -> None:
+    def notify(self, session_id: UUID, *, engine: str, after_s: float = 0) -> None:
+        # When the next one is due, slots ask the database themselves.
+        self.ring()
+
+    def hear(self, session_id: UUID) -> None:
+        """News of a session that waits."""
         self.ring()
 
     def ring(self) -> None:

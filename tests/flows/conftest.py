@@ -28,12 +28,13 @@ from app.database import Db
 from app.engines import find
 from app.metrics import REGISTRY
 from app.models import TryOnSession
+from app.services.attempts import Attempts, WorkerLimits
 from app.services.crypto import Vault
 from app.services.egress import EgressRules
 from app.services.queue import Bell
 from app.services.receipts import Issuer
 from app.services.storage import LocalStorage, Storage
-from app.services.worker import Worker, WorkerLimits
+from app.services.worker import Worker
 from app.signing import Keyring
 from tests import pictures
 from tests.conftest import SECRET, MakeClient
@@ -371,7 +372,7 @@ ISSUER = Issuer(KEYRING.receipt_seeds, keep=timedelta(days=100))
 class Nobody:
     """A doorbell that nobody hears."""
 
-    def notify(self, session_id: UUID) -> None:
+    def notify(self, session_id: UUID, *, engine: str, after_s: float = 0) -> None:
         pass
 
 
@@ -389,30 +390,34 @@ def working(
     memory_mb: int = 2048,
     retry_s: float = 0.1,
     bell: Bell | None = None,
+    told: bool = False,
 ) -> Iterator[Worker]:
     """A worker of its own in this process; it looks by itself, since nobody rings.
 
-    engine: the default one, with `others` beside it.
+    engine: the default one, with `others` beside it. told: it does only what it is told.
     """
     options = {"mock": {"seconds": seconds, "failure_rate": 0, "faults": faults}}
-    worker = Worker(
+    limits = WorkerLimits(
+        concurrency=concurrency,
+        lease_s=lease_s,
+        max_attempts=3,
+        retry_s=retry_s,
+        timeout_s=60,
+        memory_mb=memory_mb,
+    )
+    bell = bell or Bell()
+    engines = {name: find(name, options.get(name)) for name in (engine, *others)}
+    attempts = Attempts(
         db,
         storage,
-        bell or Bell(),
-        {name: find(name, options.get(name)) for name in (engine, *others)},
-        egress=EgressRules(dict.fromkeys((engine, *others)), ()),
+        bell,
+        engines.keys(),
+        egress=EgressRules(dict.fromkeys(engines), ()),
         vault=VAULT,
         leases=db,
-        default_engine=engine,
-        limits=WorkerLimits(
-            concurrency=concurrency,
-            lease_s=lease_s,
-            max_attempts=3,
-            retry_s=retry_s,
-            timeout_s=60,
-            memory_mb=memory_mb,
-        ),
+        limits=limits,
     )
+    worker = Worker(attempts, None if told else bell, engines, default_engine=engine, limits=limits)
     worker.start()
     try:
         yield worker
