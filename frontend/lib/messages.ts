@@ -76,7 +76,7 @@ export const messages = {
   },
   person: {
     title: "Your photo",
-    rules: "JPEG, PNG or WebP",
+    rules: "JPEG, PNG, WebP",
     empty: "Add your photo",
     emptyHint:
       "Drop it anywhere, browse, or paste with Ctrl V. Large photos are made smaller first.",
@@ -99,7 +99,7 @@ export const messages = {
     categories: { tops: "Tops", bottoms: "Bottoms", "one-pieces": "Dresses" },
     samples: "Sample garments",
     own: "Add your own garment",
-    ownHint: "Drop a picture here, paste it, or browse",
+    ownHint: "Drop it here, paste, or browse",
     ownChosen: "Your own garment",
     topsOnly: (person: string) =>
       `${person} is shown to the hips, which is enough for tops. For the rest choose somebody who is shown in full.`,
@@ -128,7 +128,9 @@ export const messages = {
     again: "Make it again",
     loading: "Loading the picture…",
     notLoaded: "The picture could not be loaded.",
-    warnings: "Good to know about this picture",
+    remarks: "Good to know about this picture",
+    noRemarks:
+      "The engine found nothing to remark. How the garment falls and whether it fits, no picture can promise.",
     fileName: "tryon-preview",
   },
   run: {

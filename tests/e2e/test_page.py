@@ -10,6 +10,7 @@ from playwright.sync_api import expect
 
 from app.web import DIST
 from tests.e2e.conftest import MakeVisit
+from tests.e2e.visits import Visit
 
 pytestmark = pytest.mark.e2e
 
@@ -52,6 +53,31 @@ def test_nobody_has_to_scroll_sideways(visit: MakeVisit, size: dict[str, int]) -
     assert overflow == []
     assert me.page.evaluate("document.documentElement.scrollWidth") <= size["width"]
     expect(me.result.get_by_role("link", name="Download")).to_be_visible()
+
+
+@pytest.mark.parametrize("width", [1440, 1280, 1024])
+def test_the_three_columns_end_together(visit: MakeVisit, width: int) -> None:
+    """Also where the catalogue has grown: no column leaves white space under what it shows."""
+    me = visit(viewport={"width": width, "height": 900}).open()
+
+    assert _spread_of_ends(me) < 2
+    me.choose()
+    me.try_on()
+    assert _spread_of_ends(me) < 2
+
+
+def _spread_of_ends(me: Visit) -> float:
+    ends = [
+        float(
+            column.evaluate(
+                """column => Math.max(...[...column.querySelectorAll(":not(.sr-only)")]
+                    .filter(one => one.checkVisibility())
+                    .map(one => one.getBoundingClientRect().bottom))"""
+            )
+        )
+        for column in (me.person, me.garment, me.result)
+    ]
+    return max(ends) - min(ends)
 
 
 def test_targets_are_large_enough_for_a_thumb(visit: MakeVisit) -> None:

@@ -12,8 +12,9 @@ import { RejectionNote } from "./rejection-note";
 import { SamplePlaces, Samples } from "./samples";
 
 const words = messages.garment;
-const GRID = "grid grid-cols-3 gap-2.5";
-const USUALLY = 9;
+const GRID = "grid grid-cols-3 gap-2 sm:grid-cols-4";
+const CELL = "before:pt-[133.33%]";
+const USUALLY = 12;
 
 interface GarmentColumnProps {
   choice: GarmentChoice | null;
@@ -39,14 +40,14 @@ export function GarmentColumn(props: GarmentColumnProps) {
     <section
       data-slot="garment"
       aria-label={words.title}
-      className="flex flex-col border-line p-5 max-lg:border-t lg:border-l lg:p-6.5"
+      className="flex flex-col border-line p-5 max-sm:border-t sm:border-l xl:p-6.5"
     >
       <Step number={2} title={words.title} done={choice !== null} aside={chosen?.name} />
       {categories.length > 1 && (
         <Filter categories={categories} chosen={category} onChoose={setCategory} />
       )}
       {garments.length === 0 && !props.failed && (
-        <SamplePlaces count={USUALLY} className={GRID} picture="aspect-[3/4]" />
+        <SamplePlaces count={USUALLY} className={GRID} cell={CELL} />
       )}
       <Samples
         legend={words.samples}
@@ -62,7 +63,7 @@ export function GarmentColumn(props: GarmentColumnProps) {
         chosen={choice?.kind === "sample" ? choice.id : null}
         onChoose={props.onChoose}
         className={GRID}
-        picture="aspect-[3/4] object-cover"
+        cell={CELL}
       />
       {props.person && garments.some((one) => !suits(props.person, one)) && (
         <p className="mt-2.5 text-[13px] text-pretty text-mute">

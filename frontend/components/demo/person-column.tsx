@@ -10,8 +10,12 @@ import { RejectionNote } from "./rejection-note";
 import { SamplePlaces, Samples } from "./samples";
 
 const words = messages.person;
-const GRID = "grid grid-cols-4 gap-2";
-const USUALLY = 8;
+/** The lowest thing of the column takes what height the others leave over. */
+const GRID = "grid flex-auto auto-rows-fr grid-cols-5 gap-2";
+const CELL = "before:pt-[100%]";
+const USUALLY = 10;
+/** One shape, empty or not, so that nothing moves. */
+const BOX = "aspect-square rounded-[18px] sm:aspect-[3/4]";
 
 interface PersonColumnProps {
   picture: Picture | null;
@@ -30,7 +34,7 @@ interface PersonColumnProps {
 export function PersonColumn(props: PersonColumnProps) {
   const { picture, preparing, rejection, people } = props;
   return (
-    <section data-slot="person" aria-label={words.title} className="flex flex-col p-5 lg:p-6.5">
+    <section data-slot="person" aria-label={words.title} className="flex flex-col p-5 xl:p-6.5">
       <Step number={1} title={words.title} done={picture !== null} aside={words.rules} />
       {picture === null ? (
         <EmptyPhoto preparing={preparing !== null} onFile={props.onFile} />
@@ -66,10 +70,10 @@ export function PersonColumn(props: PersonColumnProps) {
         </div>
       )}
       {people.length === 0 && !props.failed && (
-        <SamplePlaces count={USUALLY} className={GRID} picture="aspect-square" />
+        <SamplePlaces count={USUALLY} className={GRID} cell={CELL} />
       )}
       {people.length > 0 && (
-        <div>
+        <div className="flex flex-auto flex-col">
           <p className="mb-2 flex flex-wrap justify-between gap-x-3 text-[13px] text-mute">
             <span>{words.samples}</span> <span>{words.generated}</span>
           </p>
@@ -83,7 +87,9 @@ export function PersonColumn(props: PersonColumnProps) {
               if (person) props.onPerson(person);
             }}
             className={GRID}
-            picture="studio aspect-square object-cover object-[50%_12%]"
+            grows
+            cell={`studio ${CELL}`}
+            picture="object-[50%_12%]"
           />
         </div>
       )}
@@ -97,7 +103,7 @@ function EmptyPhoto(props: { preparing: boolean; onFile: (file: File) => void })
     <FileButton
       onFile={props.onFile}
       label={words.upload}
-      className="grid aspect-[4/3] place-items-center rounded-[18px] border-[1.5px] border-dashed border-line-strong p-6 text-center transition-colors hover:border-accent lg:aspect-[3/4]"
+      className={`grid place-items-center border-[1.5px] border-dashed border-line-strong p-6 text-center transition-colors hover:border-accent ${BOX}`}
     >
       <span>
         <span
@@ -128,14 +134,17 @@ function ChosenPhoto({
   onClear: () => void;
 }) {
   return (
-    <div
-      className="studio relative aspect-[3/4] overflow-hidden rounded-[18px]"
-      aria-busy={preparing}
-    >
+    <div className={`studio relative overflow-hidden ${BOX}`} aria-busy={preparing}>
+      {/* What the photo leaves free of the box is the photo once more, out of focus. */}
+      <img
+        src={picture.url}
+        alt=""
+        className="absolute inset-0 size-full scale-125 object-cover blur-xl"
+      />
       <img
         src={picture.url}
         alt={words.alt}
-        className={`size-full object-contain transition-opacity ${preparing ? "opacity-40" : ""}`}
+        className={`absolute inset-0 size-full object-contain transition-opacity ${preparing ? "opacity-40" : ""}`}
       />
       <div className="absolute inset-x-3 bottom-3 flex items-center justify-between gap-2">
         <FileButton

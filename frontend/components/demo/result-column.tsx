@@ -43,7 +43,7 @@ export function ResultColumn(props: ResultColumnProps) {
     <section
       ref={props.ref}
       aria-label={words.title}
-      className="flex flex-col border-line p-5 max-lg:border-t lg:border-l lg:p-6.5"
+      className="flex flex-col border-line p-5 max-lg:border-t sm:max-lg:col-span-2 lg:border-l xl:p-6.5"
     >
       <Step
         number={3}
@@ -120,7 +120,7 @@ function Body(props: ResultColumnProps) {
 }
 
 /** Where a picture will be: as large as most pictures are, so that nothing moves when it comes. */
-const BOX = "aspect-[3/4] flex-auto rounded-[18px] lg:aspect-auto lg:min-h-[420px]";
+const BOX = "aspect-[3/4] flex-auto rounded-[18px] sm:aspect-auto sm:min-h-[440px]";
 
 /** The box of the picture while there is none. */
 function Frame({ children, dashed = false }: { children: ReactNode; dashed?: boolean }) {
@@ -311,7 +311,7 @@ function Finished(props: ResultColumnProps & { session: Session }) {
   }
   const box = "aspect-(--shape) rounded-[18px]";
   return (
-    <>
+    <div className="flex flex-auto flex-col gap-3.5 sm:max-lg:grid sm:max-lg:grid-cols-2 sm:max-lg:gap-6">
       <div className="relative" style={{ "--shape": shape } as CSSProperties}>
         {before.status === "ready" ? (
           <Compare
@@ -336,9 +336,11 @@ function Finished(props: ResultColumnProps & { session: Session }) {
           <Sparkles aria-hidden className="size-3.5" /> {words.preview}
         </span>
       </div>
-      <Actions blob={after.blob} url={after.url} onAgain={props.onAgain} />
-      {session.warnings.length > 0 && <Warnings session={session} />}
-    </>
+      <div className="flex flex-auto flex-col gap-3">
+        <Actions blob={after.blob} url={after.url} onAgain={props.onAgain} />
+        <Remarks session={session} />
+      </div>
+    </div>
   );
 }
 
@@ -350,7 +352,7 @@ function Actions({ blob, url, onAgain }: { blob: Blob; url: string; onAgain: () 
     setShareable(navigator.canShare?.({ files: [file] }) ? file : null);
   }, [blob, name]);
   return (
-    <div className="mt-3.5 flex gap-2">
+    <div className="flex gap-2">
       <a href={url} download={name} className={`${buttonClass("ink")} flex-1`}>
         <Download aria-hidden className="size-[18px]" /> {words.download}
       </a>
@@ -371,17 +373,23 @@ function Actions({ blob, url, onAgain }: { blob: Blob; url: string; onAgain: () 
   );
 }
 
-function Warnings({ session }: { session: Session }) {
+/** What the engine has to say about its picture; there is always something to say on fit. */
+function Remarks({ session: { warnings } }: { session: Session }) {
+  const found = warnings.length > 0;
   return (
-    <div className="mt-3 rounded-[14px] bg-warn-soft px-4 py-3 text-[13.5px] text-warn">
-      <p className="flex items-center gap-2 font-semibold">
-        <Info aria-hidden className="size-4" /> {words.warnings}
+    <div className="rounded-[14px] bg-sunk px-4 py-3.5 text-[13.5px] lg:flex-auto">
+      <p className={`flex items-center gap-2 font-semibold ${found ? "text-warn" : ""}`}>
+        <Info aria-hidden className="size-4" /> {words.remarks}
       </p>
-      <ul className="mt-1 list-disc pl-6">
-        {session.warnings.map((warning) => (
-          <li key={warning.code}>{warning.message}</li>
-        ))}
-      </ul>
+      {found ? (
+        <ul className="mt-1 list-disc pl-6 text-pretty">
+          {warnings.map((warning) => (
+            <li key={warning.code}>{warning.message}</li>
+          ))}
+        </ul>
+      ) : (
+        <p className="mt-1 text-pretty text-mute">{words.noRemarks}</p>
+      )}
     </div>
   );
 }

@@ -17,16 +17,23 @@ interface SamplesProps {
   chosen: string | null;
   onChoose: (id: string) => void;
   className: string;
-  picture: string;
+  /** Gives a cell its least height, by the padding of what is before its content. */
+  cell: string;
+  /** Its cells take what height the column leaves over. */
+  grows?: boolean;
+  /** Where the picture lies in its cell. */
+  picture?: string;
 }
 
+const CELL = "relative block overflow-hidden rounded-xl bg-sunk before:block";
+
 /** Their places, while the catalogue is on its way: nothing moves when it comes. */
-export function SamplePlaces(props: { count: number; className: string; picture: string }) {
+export function SamplePlaces(props: { count: number; className: string; cell: string }) {
   return (
     <div aria-hidden className={props.className}>
       {Array.from({ length: props.count }, (_, index) => (
         // biome-ignore lint/suspicious/noArrayIndexKey: they are all the same, and stay
-        <span key={index} className={`block rounded-xl bg-sunk ${props.picture}`} />
+        <span key={index} className={`${CELL} ${props.cell}`} />
       ))}
     </div>
   );
@@ -35,14 +42,16 @@ export function SamplePlaces(props: { count: number; className: string; picture:
 /** Pictures to choose one of: radio buttons, so that arrow keys and screen readers work. */
 export function Samples(props: SamplesProps) {
   return (
-    <fieldset className="m-0 min-w-0 border-0 p-0">
+    <fieldset
+      className={`m-0 flex min-w-0 flex-col border-0 p-0 ${props.grows ? "flex-auto" : ""}`}
+    >
       <legend className="sr-only">{props.legend}</legend>
       <div className={props.className}>
         {props.items.map((item) => (
           <label
             key={item.id}
             title={item.name}
-            className="relative block overflow-hidden rounded-xl bg-sunk ring-line-strong transition-shadow hover:ring-2 has-disabled:opacity-40 has-disabled:grayscale has-checked:ring-[3px] has-checked:ring-accent has-checked:ring-offset-2 has-checked:ring-offset-card has-[:focus-visible]:outline-3 has-[:focus-visible]:outline-offset-[5px] has-[:focus-visible]:outline-accent"
+            className={`${CELL} ${props.cell} ring-line-strong transition-shadow hover:ring-2 has-disabled:opacity-40 has-disabled:grayscale has-checked:ring-[3px] has-checked:ring-accent has-checked:ring-offset-2 has-checked:ring-offset-card has-[:focus-visible]:outline-3 has-[:focus-visible]:outline-offset-[5px] has-[:focus-visible]:outline-accent`}
           >
             <input
               type="radio"
@@ -61,7 +70,7 @@ export function Samples(props: SamplesProps) {
               decoding="async"
               width={192}
               height={256}
-              className={`pointer-events-none block w-full ${props.picture}`}
+              className={`pointer-events-none absolute inset-0 size-full object-cover ${props.picture ?? ""}`}
             />
             <span
               aria-hidden

@@ -84,7 +84,7 @@ export function DemoSectionInteractive({ apiBase = "" }: DemoSectionProps) {
           </div>
         )}
         <div className="panel">
-          <div className="grid lg:grid-cols-[1fr_1fr_1.16fr] [&>*]:min-w-0">
+          <div className="grid sm:grid-cols-2 lg:grid-cols-[1fr_1.1fr_1.16fr] xl:grid-cols-[1fr_1fr_1.16fr] [&>*]:min-w-0">
             <PersonColumn
               picture={state.person}
               preparing={state.preparing.person}

@@ -20,7 +20,7 @@ export function Step({ number, title, done, aside }: StepProps) {
       >
         {done ? <Check className="size-4" /> : number}
       </span>
-      <h3 className="heading text-lg font-semibold">{title}</h3>
+      <h3 className="heading shrink-0 text-lg font-semibold">{title}</h3>
       {aside && (
         <span className="ml-auto min-w-0 truncate text-[13px] text-mute tabular-nums">{aside}</span>
       )}
