@@ -12,7 +12,7 @@ import socket
 import sys
 import textwrap
 from collections.abc import Callable, Sequence
-from contextlib import suppress
+from contextlib import AbstractContextManager, ExitStack, suppress
 from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -189,10 +189,24 @@ def work(settings: Settings, options: argparse.Namespace) -> int:
     signal.set_wakeup_fd(waker.fileno())
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: None)
-    with woken, waker, serving(settings, concurrency=concurrency):
+    with ExitStack() as stack:
+        for one in (woken, waker):
+            stack.enter_context(one)
+        if settings.metrics_port is not None:
+            stack.enter_context(_metrics(settings, settings.metrics_port))
+        stack.enter_context(serving(settings, concurrency=concurrency))
         print(f"Working with {concurrency} slot(s); Ctrl-C ends.", flush=True)
         woken.recv(1)
     return 0
+
+
+def _metrics(settings: Settings, port: int) -> AbstractContextManager[object]:
+    from app.metrics_server import answering
+
+    listener = _listen(settings.host, port)
+    print(f"Metrics: {_base(settings.host, listener.getsockname()[1])}/metrics", flush=True)
+    token = settings.metrics_token
+    return answering(listener, token=None if token is None else token.get_secret_value())
 
 
 def purge(settings: Settings, options: argparse.Namespace) -> int:
@@ -419,14 +433,18 @@ def _listen(host: str, port: int) -> socket.socket:
 
 
 def _print_addresses(host: str, port: int) -> None:
-    shown = {"0.0.0.0": "localhost", "::": "localhost"}.get(host, host)  # noqa: S104
-    base = f"http://[{shown}]:{port}" if ":" in shown else f"http://{shown}:{port}"
+    base = _base(host, port)
     print(
         f"TryOnAI {__version__} is ready.\n"
         f"  page    {base}/\n  API     {base}/api/docs\n  health  {base}/api/health\n"
         "Ctrl-C ends it.",
         flush=True,
     )
+
+
+def _base(host: str, port: int) -> str:
+    shown = {"0.0.0.0": "localhost", "::": "localhost"}.get(host, host)  # noqa: S104
+    return f"http://[{shown}]:{port}" if ":" in shown else f"http://{shown}:{port}"
 
 
 def _progress(verb: str) -> Callable[[int], None]:

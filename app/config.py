@@ -93,6 +93,7 @@ class Settings(BaseSettings):
     log_format: Literal["console", "json"] = "console"
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     metrics_token: SecretStr | None = None
+    metrics_port: Annotated[int, Field(ge=0, le=65535)] | None = None
 
     @field_validator("data_dir", "weights_dir", "person_parser")
     @classmethod

@@ -78,6 +78,9 @@ PRESENCE_LOCK = 727_001
 POSITION_LIMIT = 1000
 """A queue position beyond this is not counted."""
 
+COUNT_TO = 10_000
+"""What waits, is in work or is to be delivered is counted so far: a count costs what it counts."""
+
 _NOW = timedelta(0)
 """As a value of a move: the database's present, see `move`."""
 
@@ -159,8 +162,9 @@ class Mark(NamedTuple):
 
 
 class Queue(NamedTuple):
-    """waiting, processing: numbers of live sessions. oldest_s: how long the first one waits.
+    """waiting, processing: numbers of live sessions, counted up to COUNT_TO.
 
+    oldest_s: for how long the one waits that was made first.
     overdue_s: for how long the session that expired first is past its time; 0 where none is.
     """
 
@@ -621,18 +625,32 @@ def list_sessions(
 
 
 def queue(tx: Session) -> Queue:
-    oldest = func.extract("epoch", func.now() - func.min(TryOnSession.created_at))
-    rows = tx.execute(
-        select(TryOnSession.status, func.count(), oldest)
-        .where(TryOnSession.status.in_([Status.CREATED, Status.PROCESSING]), _live)
-        .group_by(TryOnSession.status)
-    )
-    found = {status: (count, float(age)) for status, count, age in rows}
-    waiting, oldest_s = found.get(Status.CREATED, (0, 0.0))
-    processing, _ = found.get(Status.PROCESSING, (0, 0.0))
-    late = func.extract("epoch", func.now() - func.min(TryOnSession.expires_at))
-    overdue_s = max(0.0, float(tx.scalar(select(late)) or 0))
-    return Queue(waiting, processing, oldest_s, overdue_s)
+    """One statement that reads no more than it tells, however many rows there are."""
+    waiting, processing, oldest_s, overdue_s = tx.connection().execute(_QUEUE).one()
+    return Queue(waiting, processing, float(oldest_s or 0), max(0.0, float(overdue_s or 0)))
+
+
+def _how_many(status: Status) -> ColumnElement[int]:
+    found = select(literal(1)).where(_TABLE.c.status == status, _TABLE.c.expires_at > func.now())
+    return select(func.count()).select_from(found.limit(COUNT_TO).subquery()).scalar_subquery()
+
+
+def _since(column: ColumnElement[datetime], *conditions: ColumnElement[bool]) -> ColumnElement[Any]:
+    """Seconds since the first of these instants. Asked in order: `min` would read them all."""
+    first = select(column).where(*conditions).order_by(column).limit(1).scalar_subquery()
+    return func.extract("epoch", func.now() - first)
+
+
+_QUEUE = select(
+    _how_many(Status.CREATED),
+    _how_many(Status.PROCESSING),
+    _since(
+        _TABLE.c.created_at,
+        _TABLE.c.status == Status.CREATED,
+        _TABLE.c.expires_at > func.now(),
+    ),
+    _since(_TABLE.c.expires_at),
+)
 
 
 def lost(tx: Session, *, limit: int) -> list[TryOnSession]:
@@ -828,13 +846,13 @@ def deliveries(tx: Session, *, limit: int) -> list[tuple[Delivery, TryOnSession]
 
 
 def pending_deliveries(tx: Session) -> int:
-    query = (
-        select(func.count())
-        .select_from(Delivery)
-        .join(TryOnSession, TryOnSession.id == Delivery.session_id)
-        .where(_due(busy=False))
-    )
-    return int(tx.scalar(query) or 0)
+    """Webhooks still to be delivered, counted up to COUNT_TO.
+
+    Those of sessions that have just expired are among them until the purge has been there.
+    """
+    pending = select(literal(1)).where(_DELIVERIES.c.state == DeliveryState.PENDING)
+    query = select(func.count()).select_from(pending.limit(COUNT_TO).subquery())
+    return int(tx.connection().scalar(query) or 0)
 
 
 # --- erasing --------------------------------------------------------------------------------

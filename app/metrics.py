@@ -2,7 +2,23 @@
 
 from __future__ import annotations
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from collections.abc import Iterable
+
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Histogram,
+    disable_created_metrics,
+    generate_latest,
+)
+from prometheus_client.metrics_core import Metric
+from prometheus_client.multiprocess import MultiProcessCollector
+
+from app import metrics_folder
+
+# When each counter began: as many lines again, and with several processes there are none anyway.
+disable_created_metrics()
 
 REGISTRY = CollectorRegistry()
 
@@ -20,7 +36,17 @@ REQUEST_SECONDS = Histogram(
     registry=REGISTRY,
     buckets=(0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30),
 )
-LONG_POLLS = Gauge("tryonai_long_polls", "Polls that wait for a change.", registry=REGISTRY)
+LONG_POLLS = Gauge(
+    "tryonai_long_polls",
+    "Polls that wait for a change.",
+    registry=REGISTRY,
+    multiprocess_mode="livesum",
+)
+LIMITER_ERRORS = Counter(
+    "tryonai_limiter_errors_total",
+    "Calls whose limit could not be asked of Redis, and was counted by this process alone.",
+    registry=REGISTRY,
+)
 JOBS = Counter(
     "tryonai_jobs_total",
     "Attempts by engine and outcome: completed, an error code, unavailable, cancelled, released,"
@@ -35,6 +61,13 @@ JOB_SECONDS = Histogram(
     registry=REGISTRY,
     buckets=(0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120),
 )
+WAIT_SECONDS = Histogram(
+    "tryonai_wait_seconds",
+    "Seconds from a session's create to its first attempt.",
+    ["engine"],
+    registry=REGISTRY,
+    buckets=(0.05, 0.1, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 900),
+)
 LEASES_LOST = Counter(
     "tryonai_leases_lost_total",
     "Claimed sessions that were taken back because their lease ran out.",
@@ -43,36 +76,45 @@ LEASES_LOST = Counter(
 PURGED = Counter(
     "tryonai_sessions_purged_total", "Sessions erased because they expired.", registry=REGISTRY
 )
+STORAGE_FAILURES = Counter(
+    "tryonai_storage_failures_total",
+    "What the storage refused: operation is written, read or deleted; reason full or unavailable.",
+    ["operation", "reason"],
+    registry=REGISTRY,
+)
 WEBHOOKS = Counter(
     "tryonai_webhook_attempts_total",
     "Attempts to deliver a webhook, by the class of the answer's status, or why there was none.",
     ["outcome"],
     registry=REGISTRY,
 )
-WEBHOOKS_PENDING = Gauge(
-    "tryonai_webhooks_pending", "Webhooks that are still to be delivered.", registry=REGISTRY
-)
-OVERDUE_SECONDS = Gauge(
-    "tryonai_oldest_overdue_seconds",
-    "For how long the session that expired first has not been erased; 0 when none is left.",
-    registry=REGISTRY,
-)
 ORPHANS = Gauge(
     "tryonai_orphan_files",
-    "Files without a session that the last sweep of this process found, deleted or not.",
+    "Files without a session that the last sweep found, deleted or not.",
     registry=REGISTRY,
-)
-WAITING = Gauge("tryonai_sessions_waiting", "Sessions that wait for a worker.", registry=REGISTRY)
-PROCESSING = Gauge(
-    "tryonai_sessions_processing", "Sessions that a worker has claimed.", registry=REGISTRY
-)
-OLDEST_WAITING_SECONDS = Gauge(
-    "tryonai_oldest_waiting_seconds",
-    "Age of the session that has waited longest; 0 when none waits.",
-    registry=REGISTRY,
+    multiprocess_mode="mostrecent",
 )
 
 
-def render() -> bytes:
-    """All of them in the Prometheus text format."""
-    return generate_latest(REGISTRY)
+def render(*more: Metric) -> bytes:
+    """All of them in the Prometheus text format, and what else is known at this moment.
+
+    Of all processes that count into one folder, where this one is among several.
+    """
+    now = CollectorRegistry()
+    now.register(_Fixed(more))
+    folder = metrics_folder.current()
+    if folder is None:
+        return generate_latest(REGISTRY) + generate_latest(now)
+    together = CollectorRegistry()
+    MultiProcessCollector(together, path=str(folder))
+    with metrics_folder.read(folder):
+        return generate_latest(together) + generate_latest(now)
+
+
+class _Fixed:
+    def __init__(self, metrics: Iterable[Metric]) -> None:
+        self._metrics = tuple(metrics)
+
+    def collect(self) -> Iterable[Metric]:
+        return self._metrics

@@ -117,6 +117,11 @@ class Keyring:
         ]
 
 
+def same(sent: str, secret: str) -> bool:
+    """Whether they agree, in a time that does not tell how far."""
+    return hmac.compare_digest(sent.encode(), secret.encode())
+
+
 def same_owner(stored: str, owners: Sequence[str]) -> bool:
     """Whether a row's owner is one of these, in a time that does not tell how far they agree."""
     matches = [hmac.compare_digest(stored.encode(), owner.encode()) for owner in owners]

@@ -57,8 +57,8 @@ def measure(folder: Path, *, quick: bool) -> list[Figure]:
         server.serving(folder / "many", WORKER_CONCURRENCY=0) as large,
     ):
         targets = [
-            (small, FEW, _fill(folder / "few", FEW)),
-            (large, many, _fill(folder / "many", many)),
+            (small, FEW, fill(folder / "few", FEW)),
+            (large, many, fill(folder / "many", many)),
         ]
         for turn in range(rounds + 1):
             for running, count, requests in targets:
@@ -85,7 +85,7 @@ def measure(folder: Path, *, quick: bool) -> list[Figure]:
     ]
 
 
-def _fill(folder: Path, count: int) -> dict[str, list[bytes]]:
+def fill(folder: Path, count: int) -> dict[str, list[bytes]]:
     """Insert the rows; polls of sessions that are through, and of sessions that wait."""
     owner = Keyring([server.SECRET]).owner(http.TOKEN)
     with psycopg2.connect(**server.database_address(folder)) as connection:  # type: ignore[call-overload]

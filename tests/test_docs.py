@@ -13,6 +13,8 @@ import pytest
 from app import errors
 from app.config import Settings
 from app.errors import FailureCode, RequestError, ServiceError, TryOnError
+from app.metrics import REGISTRY
+from app.services import gauges
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -90,6 +92,14 @@ def test_every_failure_is_documented_and_no_other() -> None:
 
 def test_every_failure_has_a_sentence() -> None:
     assert set(errors.SENTENCES) == set(FailureCode)
+
+
+def test_every_metric_is_documented_and_no_other() -> None:
+    counted = {family.name + "_total" * (family.type == "counter") for family in REGISTRY.collect()}
+
+    documented = " ".join(name for name, *_ in rows("docs/operations.md", "Metrics"))
+
+    assert set(re.findall(r"`(tryonai_\w+)", documented)) == counted | set(gauges.NAMES)
 
 
 _MARK = re.compile(r"\[\^([a-z-]+)\]")

@@ -32,7 +32,7 @@ from app.errors import (
     RunCancelled,
     ServiceError,
 )
-from app.metrics import JOB_SECONDS, JOBS
+from app.metrics import JOB_SECONDS, JOBS, WAIT_SECONDS
 from app.models import TryOnSession
 from app.services import erasure, receipts
 from app.services.crypto import PictureKey, PictureUnreadable, Vault
@@ -173,7 +173,10 @@ class Attempts:
         with structlog.contextvars.bound_contextvars(
             session_id=str(row.id), attempt=row.attempts, engine=row.engine
         ):
-            log.info("session.claimed", waited_s=_waited_s(row))
+            waited_s = _waited_s(row)
+            log.info("session.claimed", waited_s=waited_s)
+            if row.attempts == 1 and waited_s is not None:
+                WAIT_SECONDS.labels(row.engine).observe(waited_s)
             with self._guard:
                 self._in_work.append(attempt)
             try:

@@ -19,6 +19,7 @@ from typing import BinaryIO, Protocol
 import structlog
 
 from app.errors import StorageFull, StorageUnavailable, TryOnError
+from app.metrics import STORAGE_FAILURES
 
 log = structlog.get_logger(__name__)
 
@@ -120,6 +121,7 @@ class LocalStorage:
         folder = self._path(prefix)
         if not self.root.is_dir():
             # Not mounted, perhaps: what lies there would be taken for erased.
+            STORAGE_FAILURES.labels("deleted", "unavailable").inc()
             raise StorageUnavailable("The pictures could not be deleted: their folder is away.")
         with _translated("deleted"):
             return _delete_folder(str(folder))
@@ -223,9 +225,12 @@ def _translated(verb: str) -> Iterator[None]:
     except FileNotFoundError as exc:
         if verb == "read":
             raise PictureMissing from exc
+        STORAGE_FAILURES.labels(verb, "unavailable").inc()
         raise StorageUnavailable(f"The pictures could not be {verb}.") from exc
     except OSError as exc:
-        if exc.errno in _FULL:
+        full = exc.errno in _FULL
+        STORAGE_FAILURES.labels(verb, "full" if full else "unavailable").inc()
+        if full:
             raise StorageFull from exc
         log.error("storage.failed", verb=verb, errno=errno.errorcode.get(exc.errno or 0))
         raise StorageUnavailable(f"The pictures could not be {verb}.") from exc
