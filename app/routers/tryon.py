@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import time
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from datetime import timedelta
@@ -26,13 +27,20 @@ from fastapi import (
 from fastapi.responses import JSONResponse, StreamingResponse
 from fastapi.security import APIKeyQuery
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from starlette.datastructures import FormData
 from starlette.datastructures import UploadFile as UploadedFile
 
 from app import errors, preferences
 from app.crud import Seen
 from app.deps import TOKEN_PATTERN, Owners, OwnersOrNone, Rt
 from app.engines import Category, Mode, PhotoType
-from app.errors import ConsentRequired, EngineUnavailable, EngineUnknown, WebhookRefused
+from app.errors import (
+    ConsentRequired,
+    EngineUnavailable,
+    EngineUnknown,
+    ValidationFailed,
+    WebhookRefused,
+)
 from app.problems import documented
 from app.runtime import Runtime
 from app.schemas import DeletionReceipt, ReceiptList, SessionList, SessionOut
@@ -56,7 +64,7 @@ def _common_name(value: object) -> object:
 
 
 class CreateForm(BaseModel):
-    """The multipart form. A field that is not named here is refused."""
+    """The multipart form. A field that is not named here is refused, and so is one sent twice."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -177,12 +185,14 @@ _REPLAYED: dict[int | str, dict[str, Any]] = {
     ),
 )
 async def create(
+    request: Request,
     form: Annotated[CreateForm, Form()],
     rt: Rt,
     later: BackgroundTasks,
     idempotency_key: IdempotencyKey = None,
 ) -> Response:
     """Take the pictures and answer at once; a worker makes the picture. Then poll `Location`."""
+    _refuse_twice(await request.form())  # which is read already
     if idempotency_key is None:  # a repeat is answered although the queue is full
         rt.door.check()
     url = form.webhook_url
@@ -206,6 +216,14 @@ async def create(
         media_type="application/json",
         headers=headers,
     )
+
+
+def _refuse_twice(form: FormData) -> None:
+    """Of two values one would count, and nobody could say which: of two retentions the longer."""
+    counted = Counter(name for name, _ in form.multi_items())
+    for name, count in counted.items():
+        if count > 1:
+            raise ValidationFailed(f"{name}: Send it once.", pointer=name)
 
 
 async def _ring(rt: Runtime, seen: Seen) -> None:

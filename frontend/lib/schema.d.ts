@@ -320,7 +320,7 @@ export interface components {
         };
         /**
          * CreateForm
-         * @description The multipart form. A field that is not named here is refused.
+         * @description The multipart form. A field that is not named here is refused, and so is one sent twice.
          */
         CreateForm: {
             /**

@@ -125,6 +125,27 @@ def test_a_third_file_is_too_many(shared_client: TestClient) -> None:
     assert (answer.status_code, answer.json()["code"]) == (400, "too_many_parts")
 
 
+@pytest.mark.parametrize(
+    ("name", "values"),
+    [
+        ("retention_seconds", ["60", "86400"]),
+        ("allow_egress", ["false", "true"]),
+        ("user_token", [TOKEN, TOKEN]),
+    ],
+)
+def test_a_field_that_is_sent_twice_is_refused(
+    shared_client: TestClient, name: str, values: list[str]
+) -> None:
+    answer = shared_client.post(
+        URL,
+        data={"user_token": TOKEN, name: values},
+        files={"person_image": pictures.jpeg(pictures.photo())},
+    )
+
+    assert (answer.status_code, answer.json()["code"]) == (422, "validation_failed")
+    assert answer.json()["errors"][0]["pointer"] == f"#/{name}"
+
+
 def test_the_largest_file_is_taken_and_one_byte_more_is_not(client: TestClient) -> None:
     photo = pictures.jpeg(pictures.photo())
     most = 10 * 1024 * 1024
