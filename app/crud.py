@@ -631,7 +631,7 @@ def queue(tx: Session) -> Queue:
 
 
 def _how_many(status: Status) -> ColumnElement[int]:
-    found = select(literal(1)).where(_TABLE.c.status == status, _TABLE.c.expires_at > func.now())
+    found = select(literal(1)).where(_TABLE.c.status == status, _is_live(_TABLE.c))
     return select(func.count()).select_from(found.limit(COUNT_TO).subquery()).scalar_subquery()
 
 
@@ -647,7 +647,7 @@ _QUEUE = select(
     _since(
         _TABLE.c.created_at,
         _TABLE.c.status == Status.CREATED,
-        _TABLE.c.expires_at > func.now(),
+        _is_live(_TABLE.c),
     ),
     _since(_TABLE.c.expires_at),
 )
