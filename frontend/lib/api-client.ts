@@ -48,6 +48,11 @@ export interface Seen {
   waited: boolean;
 }
 
+export interface Listed {
+  sessions: Session[];
+  more: boolean;
+}
+
 export interface Client {
   /** Makes relative addresses of the API loadable from another origin. */
   address(path: string): string;
@@ -61,10 +66,13 @@ export interface Client {
     id: string,
     options: { etag: string | null; waitS: number; signal: AbortSignal },
   ): Promise<Seen>;
-  list(): Promise<Session[]>;
+  /** All of them, newest first; `more` where there were too many to read. */
+  list(): Promise<Listed>;
   /** Null where the server keeps no receipts. */
   erase(id: string): Promise<Receipt | null>;
   eraseAll(): Promise<Receipt[]>;
+  /** The kept receipt of a session's erasure; null where there is none. */
+  receipt(sessionId: string): Promise<Receipt | null>;
   picture(path: string, signal?: AbortSignal): Promise<Blob>;
   garments(): Promise<Garment[]>;
   people(): Promise<Person[]>;
@@ -73,6 +81,9 @@ export interface Client {
 }
 
 const SESSIONS = "/api/tryon/sessions";
+/** Of 100 sessions; nobody makes more in the time that a server keeps them. */
+const MOST_PAGES = 10;
+const RECEIPT = "/api/tryon/receipts/{receipt_id}";
 const ONE = "/api/tryon/sessions/{session_id}";
 
 /** base: empty for the page's own origin, or another's, such as `https://tryon.example.com`. */
@@ -114,9 +125,16 @@ export function createClient({ base = "", token }: { base?: string; token: strin
     },
 
     async list() {
-      const params = { query: { limit: 20 } };
-      const { data, error, response } = await api.GET(SESSIONS, { params, headers: owner });
-      return must(data, error, response).items;
+      const sessions: Session[] = [];
+      let cursor: string | null | undefined;
+      for (let page = 0; page < MOST_PAGES && cursor !== null; page += 1) {
+        const params = { query: { limit: 100, ...(cursor ? { cursor } : {}) } };
+        const { data, error, response } = await api.GET(SESSIONS, { params, headers: owner });
+        const listed = must(data, error, response);
+        sessions.push(...listed.items);
+        cursor = listed.next_cursor;
+      }
+      return { sessions, more: cursor !== null };
     },
 
     async erase(id) {
@@ -125,6 +143,12 @@ export function createClient({ base = "", token }: { base?: string; token: strin
       return receipts[0] ?? null;
     },
     eraseAll: () => eraseAt(api.DELETE(SESSIONS, { headers: proving(owner) })),
+
+    async receipt(sessionId) {
+      const path = { receipt_id: sessionId };
+      const { data, error, response } = await api.GET(RECEIPT, { params: { path } });
+      return response.status === 404 ? null : must(data, error, response);
+    },
 
     async picture(path, signal = new AbortController().signal) {
       // The catalogue is open to all: there the token would only cost a preflight.

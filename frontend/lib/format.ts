@@ -38,8 +38,15 @@ const DAY = new Intl.DateTimeFormat("en-GB", {
   hour: "2-digit",
   minute: "2-digit",
 });
+const DATE = new Intl.DateTimeFormat("en-GB", {
+  day: "numeric",
+  month: "short",
+  hour: "2-digit",
+  minute: "2-digit",
+});
 const TIME = new Intl.DateTimeFormat("en-GB", { timeStyle: "short" });
 
 export const instant = (at: string | number): string => INSTANT.format(new Date(at));
 export const dayAndTime = (at: string | number): string => DAY.format(new Date(at));
+export const dateAndTime = (at: string | number): string => DATE.format(new Date(at));
 export const timeOfDay = (at: string | number): string => TIME.format(new Date(at));

@@ -289,6 +289,11 @@ export const messages = {
     watch: "Watch",
     look: "See why",
     remove: "Delete this session",
+    erased: "Erased",
+    erasedAt: (at: string) => `Erased when its time was over, ${at}`,
+    receipt: "Receipt",
+    forget: "Forget this entry",
+    forgetAll: (count: number) => `Forget the ${count} erased ones`,
     more: (count: number) => `Show ${count} more`,
   },
   erase: {

@@ -68,6 +68,8 @@ export interface State {
   run: Run;
   /** My sessions, newest first. */
   history: Session[];
+  /** Whether the server keeps more of them than these; null until it has been asked. */
+  more: boolean | null;
   proof: Proof | null;
   online: boolean;
 }
@@ -89,6 +91,7 @@ export const INITIAL: State = {
   options: DEFAULT_OPTIONS,
   run: { phase: "idle" },
   history: [],
+  more: null,
   proof: null,
   online: true,
 };
@@ -113,7 +116,7 @@ export type Action =
   | { type: "not restored"; id: string }
   | { type: "cancelled" }
   | { type: "opened"; session: Session }
-  | { type: "history read"; sessions: Session[] }
+  | { type: "history read"; sessions: Session[]; more: boolean }
   | { type: "erased"; ids: string[]; receipts: Receipt[]; atMs: number }
   | { type: "proof closed" }
   | { type: "started over" }
@@ -215,13 +218,19 @@ export function reduce(state: State, action: Action): State {
     case "opened":
       return { ...state, proof: null, run: runOf(action.session) };
     case "history read":
-      return { ...state, history: action.sessions };
+      return { ...state, history: action.sessions, more: action.more };
     case "erased":
       return reduceErased(state, action);
     case "proof closed":
       return { ...state, proof: null };
     case "started over":
-      return { ...INITIAL, options: state.options, history: state.history, online: state.online };
+      return {
+        ...INITIAL,
+        options: state.options,
+        history: state.history,
+        more: state.more,
+        online: state.online,
+      };
     case "network changed":
       return { ...state, online: action.online };
     default:

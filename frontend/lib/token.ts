@@ -1,11 +1,15 @@
 /**
- * What this browser keeps: the token that owns its sessions, and which session is shown.
+ * What this browser keeps: the token that owns its sessions, which one is shown and which were seen,
+ * and the colours.
  *
  * `crypto.randomUUID` is missing on http:// addresses of a local network; `getRandomValues` is not.
  */
 
+import type { Known } from "./known-sessions";
+
 const TOKEN = "tryonai.token";
 const SHOWN = "tryonai.session";
+const KNOWN = "tryonai.known";
 const THEME = "tryonai.theme";
 
 const WELL_FORMED = /^[A-Za-z0-9._~-]{8,255}$/;
@@ -38,6 +42,33 @@ export function readShown(): Shown | null {
 
 export function keepShown(shown: Shown | null): void {
   write(SHOWN, shown && `${shown.id} ${shown.personId ?? ""}`.trim());
+}
+
+export function readKnown(): Known[] {
+  try {
+    const kept: unknown = JSON.parse(read(KNOWN) ?? "[]");
+    return Array.isArray(kept) ? kept.filter(isKnown) : [];
+  } catch {
+    return []; // somebody else wrote it
+  }
+}
+
+/** Changes what is kept, which another tab may have changed meanwhile. */
+export function changeKnown(how: (known: Known[]) => Known[]): Known[] {
+  const known = how(readKnown());
+  write(KNOWN, known.length > 0 ? JSON.stringify(known) : null);
+  return known;
+}
+
+function isKnown(one: unknown): one is Known {
+  return (
+    typeof one === "object" &&
+    one !== null &&
+    "id" in one &&
+    typeof one.id === "string" &&
+    "expiresAt" in one &&
+    typeof one.expiresAt === "string"
+  );
 }
 
 export type Theme = "light" | "dark";

@@ -3,10 +3,11 @@
 import { useCallback, useEffect, useMemo, useReducer, useRef } from "react";
 import { ApiError, type Client, type NewSession, NoAnswer, type Session } from "./api-client";
 import { backOff, follow, isFinal, pause } from "./follow";
+import { forget } from "./known-sessions";
 import { messages } from "./messages";
 import { type PictureLimits, preparePicture, Rejection, release, toPicture } from "./picture";
 import { INITIAL, reduce, type Slot, type State, shownSession } from "./reducer";
-import { keepShown, randomName, readShown } from "./token";
+import { changeKnown, keepShown, randomName, readShown } from "./token";
 
 const LIST_MS = 5_000;
 /** Names the words of `messages.leave.consent`: change both together. */
@@ -44,7 +45,7 @@ export function useTryOn(client: Client, limits: PictureLimits): TryOn {
 
   const readHistory = useCallback(async () => {
     try {
-      dispatch({ type: "history read", sessions: await client.list() });
+      dispatch({ type: "history read", ...(await client.list()) });
     } catch {
       // The list is a convenience: what is shown stays, and it is read again.
     }
@@ -224,6 +225,7 @@ export function useTryOn(client: Client, limits: PictureLimits): TryOn {
         if (run.phase === "working") {
           const { id } = run.session;
           keepShown(null);
+          forgetKnown([id]);
           void client
             .erase(id)
             .finally(readHistory)
@@ -242,12 +244,15 @@ export function useTryOn(client: Client, limits: PictureLimits): TryOn {
         dispatch({ type: "started over" });
       },
       erase: async (sessions) => {
+        const { history, run } = now.current.state;
         const all = sessions === "all";
         const receipts = all
           ? await client.eraseAll()
           : [await client.erase(sessions.id)].filter((one) => one !== null);
-        const ids = all ? now.current.state.history.map((one) => one.id) : [sessions.id];
+        const gone = all ? [...history, shownSession(run)] : [sessions];
+        const ids = [...new Set(gone.flatMap((one) => one?.id ?? []))];
         for (const id of ids) photos.current.delete(id);
+        forgetKnown(ids);
         dispatch({ type: "erased", ids, receipts, atMs: client.now() });
         void readHistory();
       },
@@ -260,6 +265,11 @@ export function useTryOn(client: Client, limits: PictureLimits): TryOn {
 interface About {
   name: string;
   sampleId?: string | null;
+}
+
+/** What its owner erases leaves no entry. */
+function forgetKnown(ids: string[]): void {
+  changeKnown((known) => forget(known, ids));
 }
 
 /** The contract's form; what stays at its default is left to the server. */

@@ -152,6 +152,52 @@ test.each([
   expect(prefer).toBe("return=representation");
 });
 
+test("the list goes on to its last page", async () => {
+  const cursors: (string | null)[] = [];
+  server.use(
+    http.get(SESSIONS, ({ request }) => {
+      const cursor = new URL(request.url).searchParams.get("cursor");
+      cursors.push(cursor);
+      const items = [session("completed", { id: cursor ?? "first" })];
+      return HttpResponse.json({ items, next_cursor: cursor === null ? "second" : null });
+    }),
+  );
+
+  const { sessions, more } = await client.list();
+
+  expect(sessions.map((one) => one.id)).toEqual(["first", "second"]);
+  expect(more).toBe(false);
+  expect(cursors).toEqual([null, "second"]);
+});
+
+test("a list without an end is read to a bound, and says so", async () => {
+  let calls = 0;
+  server.use(
+    http.get(SESSIONS, () => {
+      calls += 1;
+      return HttpResponse.json({ items: [], next_cursor: "on and on" });
+    }),
+  );
+
+  expect((await client.list()).more).toBe(true);
+  expect(calls).toBe(10);
+});
+
+test("a receipt is asked for without the owner, and may be missing", async () => {
+  const tokens: (string | null)[] = [];
+  server.use(
+    http.get(`${BASE}/api/tryon/receipts/:id`, ({ request, params }) => {
+      tokens.push(request.headers.get("X-User-Token"));
+      if (params.id === "one") return HttpResponse.json(receipt);
+      return HttpResponse.json({ ...refusal, code: "receipt_not_found" }, { status: 404 });
+    }),
+  );
+
+  expect(await client.receipt("one")).toEqual(receipt);
+  expect(await client.receipt("two")).toBeNull();
+  expect(tokens).toEqual([null, null]);
+});
+
 test("erasing one brings its receipt, or null", async () => {
   server.use(
     http.delete(`${SESSIONS}/one`, () => HttpResponse.json(receipt)),

@@ -300,6 +300,7 @@ test("the list is what the server says", () => {
   const now = play(completed, {
     type: "history read",
     sessions: [session("failed", { id: "two" })],
+    more: false,
   });
 
   expect(now.history.map((one) => one.id)).toEqual(["two"]);

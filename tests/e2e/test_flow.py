@@ -9,9 +9,12 @@ from PIL import Image
 from playwright.sync_api import expect
 
 from tests.e2e.conftest import MakeVisit
-from tests.e2e.visits import PHONE
+from tests.e2e.test_pictures import jpeg, upload
+from tests.e2e.visits import PEOPLE, PHONE
 
 pytestmark = pytest.mark.e2e
+
+SMALL = jpeg(PEOPLE / "ada.webp", long_side=400)
 
 
 def test_two_clicks_and_the_button_make_a_picture(visit: MakeVisit) -> None:
@@ -183,6 +186,24 @@ def test_everything_is_deleted_by_keyboard_alone_with_proof(visit: MakeVisit) ->
     expect(me.picture).to_have_count(0)
     answer = me.context.request.get("/api/tryon/sessions", headers={"X-User-Token": me.token})
     assert answer.json()["items"] == []
+
+
+def test_all_sessions_are_deleted_and_counted_however_many_there_are(visit: MakeVisit) -> None:
+    """More than one page of the list: 100 are the most that the API gives at once."""
+    me = visit({"ENGINE": "mock"}).open()
+    for _ in range(101):
+        form = {"person_image": upload(SMALL, "me.jpg"), "user_token": me.token}
+        answer = me.context.request.post("/api/tryon/sessions", multipart=form)
+        assert answer.status == 201
+    me.page.reload()
+
+    me.preview.get_by_role("button", name="Delete my photos now").click()
+    dialog = me.page.get_by_role("alertdialog")
+    expect(dialog).to_contain_text("101 sessions with ")
+    dialog.get_by_role("button", name=re.compile("^Delete")).click()
+
+    proof = me.preview.get_by_role("status").filter(has_text="101 sessions deleted")
+    expect(proof.get_by_role("listitem")).to_have_count(101, timeout=60_000)
 
 
 def test_one_session_of_several_is_deleted(visit: MakeVisit) -> None:

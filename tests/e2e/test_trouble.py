@@ -138,18 +138,42 @@ def test_too_many_tries_count_down_and_the_button_wakes_by_itself(visit: MakeVis
     expect(me.sessions.get_by_role("listitem")).to_have_count(2, timeout=30_000)
 
 
-def test_what_expires_before_ones_eyes_is_gone_and_said_so(visit: MakeVisit) -> None:
+def test_what_expires_before_ones_eyes_is_listed_with_its_receipt_until_it_is_forgotten(
+    visit: MakeVisit,
+) -> None:
     me = visit().open()
-    me.choose()
-    me.try_on()
-    me.tell_database("UPDATE tryon_sessions SET expires_at = now() + interval '3 seconds'")
+    me.forgive("404")  # the receipt comes seconds later
+    for garment in ("henley", "sweater"):
+        me.choose("ada", garment)
+        me.press.click()
+        expect(me.sessions.get_by_text("Ready")).to_have_count(
+            1 if garment == "henley" else 2, timeout=30_000
+        )
+    me.tell_database("UPDATE tryon_sessions SET expires_at = now() + interval '6 seconds'")
     me.page.reload()
     me.wait_for_picture()
 
     expect(me.result).to_contain_text("This look has expired")
-    expect(me.sessions.get_by_role("listitem")).to_have_count(0)
     expect(me.picture).to_have_count(0)
+    rows = me.sessions.get_by_role("listitem")
+    expect(rows.filter(has_text="Erased when its time was over")).to_have_count(2)
+    # Nobody told the server that the time has changed: it looks twice a minute.
+    receipts = rows.get_by_role("link", name=re.compile("^Receipt"))
+    expect(receipts).to_have_count(2, timeout=90_000)
     me.look("expired")
+    receipt = me.context.request.get(str(receipts.first.get_attribute("href"))).json()
+    assert receipt["statement"]["reason"] == "expiry"
+    kept = me.page.evaluate("Object.entries(localStorage).map(one => one.join(' ')).join()")
+    assert kept.count(me.token) == 1
+    assert not re.search("signature|image|data:|blob:", kept)
+
+    me.page.reload()
+    rows.first.get_by_role("button", name=re.compile("^Forget this entry")).click()
+    expect(rows).to_have_count(1)
+    me.page.reload()
+    rows.get_by_role("button", name=re.compile("^Forget this entry")).click()
+    expect(me.sessions).to_contain_text("Nothing yet.")
+    assert me.page.evaluate("localStorage.getItem('tryonai.known')") is None
 
 
 def test_a_session_that_expired_meanwhile_is_told_after_a_reload(visit: MakeVisit) -> None:

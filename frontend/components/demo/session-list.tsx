@@ -1,10 +1,12 @@
-import { Shirt, Trash2 } from "lucide-react";
+import { Shirt, Trash2, X } from "lucide-react";
 import { useState } from "react";
 import { Badge } from "@/components/ui/badge";
-import { Button, IconButton } from "@/components/ui/button";
+import { Button, buttonClass, IconButton } from "@/components/ui/button";
 import type { Garment, Session } from "@/lib/api-client";
-import { roughly, timeOfDay } from "@/lib/format";
+import { dateAndTime, roughly, timeOfDay } from "@/lib/format";
+import type { Known } from "@/lib/known-sessions";
 import { messages, stage } from "@/lib/messages";
+import type { Erased } from "@/lib/use-erased";
 import { useNow } from "@/lib/use-now";
 
 const words = messages.history;
@@ -18,13 +20,16 @@ interface SessionListProps {
   now: () => number;
   onOpen: (session: Session) => void;
   onErase: (session: Session) => void;
+  erased: Erased;
 }
 
 export function SessionList(props: SessionListProps) {
-  const { sessions } = props;
+  const { sessions, erased } = props;
   const [all, setAll] = useState(false);
   const now = useNow(props.now, sessions.length > 0, 10_000);
   const listed = all ? sessions : sessions.slice(0, FEW);
+  const over = all ? erased.sessions : erased.sessions.slice(0, FEW - listed.length);
+  const hidden = sessions.length + erased.sessions.length - listed.length - over.length;
   return (
     <section aria-labelledby="sessions" className="panel min-w-0 p-5 lg:p-6.5">
       <div className="flex flex-wrap items-baseline justify-between gap-x-4">
@@ -33,17 +38,29 @@ export function SessionList(props: SessionListProps) {
         </h3>
         <span className="text-[13px] text-mute">{words.note}</span>
       </div>
-      {sessions.length === 0 && <p className="mt-4 text-[15px] text-mute">{words.empty}</p>}
+      {listed.length + over.length === 0 && (
+        <p className="mt-4 text-[15px] text-mute">{words.empty}</p>
+      )}
       <ul className="mt-4 list-none p-0">
         {listed.map((session) => (
           <Row key={session.id} {...props} session={session} time={now} />
         ))}
+        {over.map((one) => (
+          <ErasedRow key={one.id} {...props} session={one} />
+        ))}
       </ul>
-      {sessions.length > listed.length && (
-        <Button size="small" className="mt-2" onClick={() => setAll(true)}>
-          {words.more(sessions.length - listed.length)}
-        </Button>
-      )}
+      <div className="mt-2 flex flex-wrap gap-2 empty:hidden">
+        {hidden > 0 && (
+          <Button size="small" onClick={() => setAll(true)}>
+            {words.more(hidden)}
+          </Button>
+        )}
+        {over.length > 1 && (
+          <Button size="small" onClick={() => erased.forget(erased.sessions.map((one) => one.id))}>
+            {words.forgetAll(erased.sessions.length)}
+          </Button>
+        )}
+      </div>
     </section>
   );
 }
@@ -56,13 +73,16 @@ const VERBS = {
   failed: words.look,
 };
 
+const ROW =
+  "grid grid-cols-[56px_1fr_auto] items-center gap-x-4 border-t border-line py-3 max-sm:grid-cols-[48px_1fr]";
+
 function Row(props: SessionListProps & { session: Session; time: number }) {
   const { session, time } = props;
   const garment = props.garments.find((one) => one.id === session.garment_id);
   const name = garment?.name ?? words.own;
   const left = Date.parse(session.expires_at) - time;
   return (
-    <li className="grid grid-cols-[56px_1fr_auto] items-center gap-x-4 border-t border-line py-3 max-sm:grid-cols-[48px_1fr]">
+    <li className={ROW}>
       <Thumb src={thumbOf(session, garment, props.address)} />
       <div className="min-w-0">
         <p className="flex flex-wrap items-center gap-x-2.5 gap-y-1 text-[15px] font-medium">
@@ -90,6 +110,43 @@ function Row(props: SessionListProps & { session: Session; time: number }) {
   );
 }
 
+/** What is left of one whose time was over: when it went, and the server's word for it. */
+function ErasedRow(props: SessionListProps & { session: Known }) {
+  const { session } = props;
+  const garment = props.garments.find((one) => one.id === session.garmentId);
+  const name = garment?.name ?? words.own;
+  return (
+    <li className={ROW}>
+      <Thumb src={garment ? props.address(garment.image_url) : null} faded />
+      <div className="min-w-0">
+        <p className="flex flex-wrap items-center gap-x-2.5 gap-y-1 text-[15px] font-medium">
+          {name} <Badge tone="quiet">{words.erased}</Badge>
+        </p>
+        <p className="text-[13px] text-mute tabular-nums">
+          {words.erasedAt(dateAndTime(session.erasedAt ?? session.expiresAt))}
+        </p>
+      </div>
+      <div className="flex gap-2 max-sm:col-start-2 max-sm:mt-2">
+        {session.erasedAt !== null && (
+          <a
+            href={props.address(`/api/tryon/receipts/${session.id}`)}
+            aria-label={`${words.receipt}: ${name}`}
+            className={buttonClass("plain", "small")}
+          >
+            {words.receipt}
+          </a>
+        )}
+        <IconButton
+          label={`${words.forget}: ${name}`}
+          onClick={() => props.erased.forget([session.id])}
+        >
+          <X aria-hidden className="size-4" />
+        </IconButton>
+      </div>
+    </li>
+  );
+}
+
 function badge(session: Session): string {
   if (session.status !== "processing") return words.status[session.status];
   const { text } = stage(session.stage);
@@ -107,7 +164,7 @@ function thumbOf(
 }
 
 /** Signed addresses hold for minutes: one that does not load any more is no broken picture. */
-function Thumb({ src }: { src: string | null }) {
+function Thumb({ src, faded = false }: { src: string | null; faded?: boolean }) {
   const [broken, setBroken] = useState<string | null>(null);
   return (
     <span className="studio grid aspect-square place-items-center overflow-hidden rounded-xl text-mute">
@@ -119,7 +176,7 @@ function Thumb({ src }: { src: string | null }) {
           alt=""
           loading="lazy"
           onError={() => setBroken(src)}
-          className="size-full object-cover object-[50%_20%]"
+          className={`size-full object-cover object-[50%_20%] ${faded ? "opacity-60 grayscale" : ""}`}
         />
       )}
     </span>

@@ -21,6 +21,7 @@ import { hindrance, type Slot, shownSession } from "@/lib/reducer";
 import { suits } from "@/lib/suits";
 import { userToken } from "@/lib/token";
 import { useCatalogue } from "@/lib/use-catalogue";
+import { useErased } from "@/lib/use-erased";
 import { useInSight } from "@/lib/use-in-sight";
 import { usePasteButton } from "@/lib/use-paste-button";
 import { useTryOn } from "@/lib/use-try-on";
@@ -40,6 +41,7 @@ export function DemoSectionInteractive({ apiBase = "" }: DemoSectionProps) {
   const limits = catalogue.engine?.limits ?? USUAL_LIMITS;
   const tryOn = useTryOn(client, { minSide: limits.min_side, maxBytes: limits.max_file_bytes });
   const { state } = tryOn;
+  const erased = useErased(client, state);
   const [erasing, setErasing] = useState<"all" | Session | null>(null);
   const shown = shownSession(state.run);
   const person = find(catalogue.people, (state.preparing.person ?? state.person)?.sampleId);
@@ -145,6 +147,7 @@ export function DemoSectionInteractive({ apiBase = "" }: DemoSectionProps) {
               void tryOn.open(session);
             }}
             onErase={setErasing}
+            erased={erased}
           />
           <div className="panel flex min-w-0 flex-col p-5 lg:p-6.5">
             {state.proof ? (
