@@ -1,7 +1,7 @@
 /** Every word of the page, in one place. */
 
 import type { RejectionCode } from "./picture";
-import type { Category, Hindrance, Mode } from "./reducer";
+import type { Category, Hindrance, Mode, Refusal } from "./reducer";
 
 const plural = (count: number, one: string, many: string) => `${count} ${count === 1 ? one : many}`;
 
@@ -27,6 +27,65 @@ const STAGES: Record<string, { step: number; text: string }> = {
 /** An engine that is plugged in may name stages that we have never heard of. */
 export function stage(name: string | null): { step: number; text: string } {
   return (name !== null && STAGES[name]) || { step: 1, text: "Working" };
+}
+
+/**
+ * What the server's refusals of a try-on are called here, and what to do; null where its own words
+ * have the numbers.
+ */
+const PROBLEMS: Record<string, [string, string | null]> = {
+  body_too_large: ["The pictures are too large.", "Together they are more than the server takes."],
+  egress_not_allowed: [
+    "Photos may not leave this server.",
+    "Its operator has not allowed this engine to send them elsewhere.",
+  ],
+  engine_unavailable: [
+    "The engine is not available.",
+    "It could not be made ready; the operator of this server finds the reason in its log.",
+  ],
+  file_empty: ["A file is empty.", null],
+  file_missing: ["A picture is missing.", "Choose it once more."],
+  file_too_large: ["A file is too large.", null],
+  garment_unknown: ["This garment is not offered any more.", "Choose another one."],
+  idempotency_mismatch: [
+    "This try was sent before with other pictures.",
+    "Press the button again.",
+  ],
+  image_dimensions: ["A picture has the wrong size.", null],
+  image_invalid: ["A picture could not be read.", null],
+  internal_error: [
+    "The server made a mistake.",
+    "Please try again; its operator finds it in the log.",
+  ],
+  queue_full: ["Many are waiting already.", "The queue is full for the moment."],
+  rate_limited: ["That was many tries in a short time.", ""],
+  storage_full: ["The server's disk is full.", "Its operator has to make room."],
+  unavailable: [
+    "The server is out of order for a moment.",
+    "Something that it needs, such as its database, does not answer.",
+  ],
+  unsupported_media_type: ["This kind of file is not taken.", null],
+  user_token_invalid: ["The server does not know this browser's key.", "Load the page again."],
+  validation_failed: ["The server does not take one of the options.", "Choose others below."],
+};
+
+/** A refusal in a shopper's words: what happened, and what to do about it. */
+export function problem(refusal: Refusal): { title: string; text: string } {
+  const [title, text] = PROBLEMS[refusal.code] ?? [refusal.title, null];
+  return { title, text: text ?? withoutFields(refusal.detail) };
+}
+
+/** The form's fields as the page calls them. */
+const FIELDS: Record<string, string> = {
+  person_image: "your photo",
+  garment_image: "your garment",
+  garment_id: "the garment",
+};
+
+/** The server speaks to programmers: it names fields, which nobody sees here. */
+function withoutFields(detail: string): string {
+  const named = detail.replace(/\w+/g, (word) => FIELDS[word] ?? word);
+  return named.charAt(0).toUpperCase() + named.slice(1);
 }
 
 export const messages = {
@@ -224,23 +283,7 @@ export const messages = {
     ],
     garment: ["garment_not_found", "garment_background", "garment_unsupported"],
   },
-  refused: {
-    title: "The server did not take it.",
-    titles: {
-      file_too_large: "The file is too large.",
-      body_too_large: "The pictures are too large.",
-      unsupported_media_type: "This kind of file is not taken.",
-      image_invalid: "A picture could not be read.",
-      image_dimensions: "A picture has the wrong size.",
-      engine_unavailable: "The engine is not available.",
-      egress_not_allowed: "Leave is missing.",
-      consent_required: "Consent is missing.",
-    } as Record<string, string>,
-    noDetail: "Please try again, or use other pictures.",
-  },
   limited: {
-    title: "That was many tries in a short time.",
-    busy: "The server has no room right now.",
     goOn: (clock: string) => `You can go on in ${clock}.`,
     button: (clock: string) => `Try again in ${clock}`,
     kept: "The button below wakes by itself; your pictures are kept.",
@@ -252,8 +295,12 @@ export const messages = {
   },
   expired: {
     title: "This look has expired",
-    text: "Its pictures are not on the server any more.",
+    text: "Its time is over: nobody can open it any more, and the server erases its pictures.",
+    erased: (at: string) => `Erased from the server on ${at}.`,
     receipt: "Its deletion receipt",
+  },
+  refused: {
+    noDetail: "Please try again, or use other pictures.",
   },
   deleted: {
     title: "Deleted",

@@ -9,7 +9,7 @@ from PIL import Image
 from playwright.sync_api import expect
 
 from tests.e2e.conftest import MakeVisit
-from tests.e2e.test_pictures import jpeg, upload
+from tests.e2e.test_pictures import Form, jpeg, upload
 from tests.e2e.visits import PEOPLE, PHONE
 
 pytestmark = pytest.mark.e2e
@@ -192,7 +192,7 @@ def test_all_sessions_are_deleted_and_counted_however_many_there_are(visit: Make
     """More than one page of the list: 100 are the most that the API gives at once."""
     me = visit({"ENGINE": "mock"}).open()
     for _ in range(101):
-        form = {"person_image": upload(SMALL, "me.jpg"), "user_token": me.token}
+        form: Form = {"person_image": upload(SMALL, "me.jpg"), "user_token": me.token}
         answer = me.context.request.post("/api/tryon/sessions", multipart=form)
         assert answer.status == 201
     me.page.reload()

@@ -17,6 +17,9 @@ from tests.e2e.visits import GARMENTS, PEOPLE, PHONE
 
 pytestmark = pytest.mark.e2e
 
+Form = dict[str, str | float | bool | bytes | FilePayload]
+"""What Playwright takes as a multipart form."""
+
 HENLEY, SWEATER = GARMENTS / "henley.webp", GARMENTS / "sweater.webp"
 
 

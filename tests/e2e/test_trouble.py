@@ -10,6 +10,7 @@ from playwright.sync_api import Route, expect
 
 from app.config import ROOT
 from tests.e2e.conftest import MakeVisit
+from tests.e2e.test_pictures import Form, jpeg, upload
 from tests.e2e.visits import PEOPLE
 
 pytestmark = pytest.mark.e2e
@@ -17,6 +18,7 @@ pytestmark = pytest.mark.e2e
 # An engine that takes its time, so that there is a middle to do something in.
 SLOW = {"ENGINE": "mock", "MOCK_SECONDS": 3}
 NEVER_READY = {"ENGINE": "mock", "MOCK_SECONDS": 3600, "ENGINE_TIMEOUT": 3600}
+SMALL = jpeg(PEOPLE / "ada.webp", long_side=128)
 BEHIND = ROOT / "tests/data/people/mia_behind.webp"
 
 
@@ -245,4 +247,25 @@ def test_a_server_that_is_away_is_told(visit: MakeVisit) -> None:
     me.choose()
     me.press.click()
 
-    expect(me.preview).to_contain_text("The server has no room right now.")
+    expect(me.result.get_by_role("alert")).to_contain_text("out of order for a moment")
+    expect(me.result.get_by_role("alert")).to_contain_text("You can go on in 0:0")
+    me.look("unavailable")
+
+
+def test_a_refusal_speaks_of_what_the_visitor_sees(visit: MakeVisit) -> None:
+    """The server says `person_image`; here it is a photo."""
+    me = visit().open()
+    me.forgive("422")
+
+    def send_a_small_one(route: Route) -> None:
+        form: Form = {"person_image": upload(SMALL, "me.jpg"), "user_token": me.token}
+        route.fulfill(response=me.context.request.post("/api/tryon/sessions", multipart=form))
+
+    me.page.route("**/api/tryon/sessions", send_a_small_one)
+    me.choose()
+    me.press.click()
+
+    refusal = me.result.get_by_role("alert")
+    expect(refusal).to_contain_text("A picture has the wrong size.")
+    expect(refusal).to_contain_text("Your photo: 96 × 128 pixels; each side needs at least 256.")
+    me.look("refused")

@@ -14,10 +14,10 @@ import { Button, buttonClass, IconButton } from "@/components/ui/button";
 import { Note } from "@/components/ui/note";
 import { Step } from "@/components/ui/step";
 import type { Client, Session } from "@/lib/api-client";
-import { clock, duration } from "@/lib/format";
-import { messages, stage } from "@/lib/messages";
+import { clock, dateAndTime, duration } from "@/lib/format";
+import { messages, problem, stage } from "@/lib/messages";
 import type { Picture } from "@/lib/picture";
-import type { Run, Slot } from "@/lib/reducer";
+import type { Refusal, Run, Slot } from "@/lib/reducer";
 import { useNow } from "@/lib/use-now";
 import { useSessionPicture } from "@/lib/use-picture";
 import { Compare } from "./compare";
@@ -31,6 +31,8 @@ interface ResultColumnProps {
   person: Picture | null;
   /** The photo of this session, where the page still has it. */
   before: Blob | null;
+  /** When the server erased it, once its receipt says so. */
+  erasedAt: string | null;
   onRetry: (() => void) | null;
   onPick: (slot: Slot, file: File) => void;
   onAgain: () => void;
@@ -69,26 +71,29 @@ function Body(props: ResultColumnProps) {
     case "refused":
       return (
         <Frame>
-          <Note
-            tone="bad"
-            icon={CircleAlert}
-            title={messages.refused.titles[run.problem.code] ?? messages.refused.title}
-            alert
-          >
-            {run.problem.detail || messages.refused.noDetail}
-          </Note>
+          <Refused problem={run.problem} />
         </Frame>
       );
     case "expired":
       return (
         <Frame>
-          <Card icon={<Clock />} title={messages.expired.title} text={messages.expired.text}>
-            <a
-              href={props.client.address(`/api/tryon/receipts/${run.id}`)}
-              className="mt-3 inline-block text-sm underline underline-offset-2"
-            >
-              {messages.expired.receipt}
-            </a>
+          <Card
+            icon={<Clock />}
+            title={messages.expired.title}
+            text={
+              props.erasedAt
+                ? messages.expired.erased(dateAndTime(props.erasedAt))
+                : messages.expired.text
+            }
+          >
+            {props.erasedAt && (
+              <a
+                href={props.client.address(`/api/tryon/receipts/${run.id}`)}
+                className="mt-3 inline-block text-sm underline underline-offset-2"
+              >
+                {messages.expired.receipt}
+              </a>
+            )}
           </Card>
         </Frame>
       );
@@ -135,12 +140,22 @@ function Frame({ children, dashed = false }: { children: ReactNode; dashed?: boo
   );
 }
 
+function Refused(props: { problem: Refusal }) {
+  const { title, text } = problem(props.problem);
+  return (
+    <Note tone="bad" icon={CircleAlert} title={title} alert>
+      {text || messages.refused.noDetail}
+    </Note>
+  );
+}
+
 function Limited({ run }: { run: Extract<Run, { phase: "limited" }> }) {
   const now = useNow(Date.now, true);
   const words = messages.limited;
-  const title = run.problem.code === "rate_limited" ? words.title : words.busy;
+  const { title, text } = problem(run.problem);
   return (
     <Note tone="warn" icon={Clock} title={title} alert>
+      {text && <p>{text}</p>}
       {/* Read out once, as it begins; not each second. */}
       <p aria-live="off" className="tabular-nums">
         {words.goOn(clock(run.untilMs - now))}

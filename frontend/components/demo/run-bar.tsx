@@ -2,7 +2,7 @@ import { Sparkles, X } from "lucide-react";
 import type { MouseEvent, Ref } from "react";
 import { Button } from "@/components/ui/button";
 import { clock, duration } from "@/lib/format";
-import { messages, STEPS, stage } from "@/lib/messages";
+import { messages, problem, STEPS, stage } from "@/lib/messages";
 import type { Hindrance, Run } from "@/lib/reducer";
 import { useNow } from "@/lib/use-now";
 
@@ -94,12 +94,7 @@ function label(phase: Run["phase"]): string {
 
 function Still({ run, hindrance }: { run: Run; hindrance: Hindrance | null }) {
   if (run.phase === "limited") {
-    const many = run.problem.code === "rate_limited";
-    return (
-      <span className="font-medium text-warn">
-        {many ? messages.limited.title : messages.limited.busy}
-      </span>
-    );
+    return <span className="font-medium text-warn">{problem(run.problem).title}</span>;
   }
   if (run.phase === "completed") {
     return (

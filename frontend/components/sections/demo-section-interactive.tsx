@@ -44,6 +44,7 @@ export function DemoSectionInteractive({ apiBase = "" }: DemoSectionProps) {
   const erased = useErased(client, state);
   const [erasing, setErasing] = useState<"all" | Session | null>(null);
   const shown = shownSession(state.run);
+  const expired = state.run.phase === "expired" ? state.run.id : null;
   const person = find(catalogue.people, (state.preparing.person ?? state.person)?.sampleId);
   const garment = find(
     catalogue.garments,
@@ -118,6 +119,7 @@ export function DemoSectionInteractive({ apiBase = "" }: DemoSectionProps) {
               run={state.run}
               person={state.person}
               before={shown && tryOn.before(shown.id)}
+              erasedAt={find(erased.sessions, expired)?.erasedAt ?? null}
               onRetry={hindered === null ? tryOn.press : null}
               onPick={tryOn.pickFile}
               onAgain={tryOn.press}
