@@ -380,16 +380,16 @@ def doctor(settings: Settings, options: argparse.Namespace) -> int:
 def try_on(settings: Settings, options: argparse.Namespace) -> int:
     """Exit status 1 when the picture was refused or could not be made, 2 for files not usable."""
     from app import tryout
-    from app.runtime import OfferedEngine, egress_rules, engine_spec, image_limits
+    from app.runtime import egress_rules, image_limits, offered_engine
 
     choices = {one.name: getattr(options, one.name) for one in fields(tryout.Choices)}
-    spec = engine_spec(options.engine or settings.engine, settings)
+    offered = offered_engine(options.engine or settings.engine, settings)
     # Whoever runs this is the operator; that photos leave is still said once, in the settings.
-    rules = egress_rules(settings, {spec.name: OfferedEngine(spec, spec.make().info)})
-    rules.check(spec.name, asked=True)
+    rules = egress_rules(settings, {offered.info.name: offered})
+    rules.check(offered.info.name, asked=True)
     try:
         return tryout.run(
-            spec,
+            offered.spec,
             options.person,
             options.garment,
             tryout.Choices(**choices),

@@ -11,12 +11,12 @@ from pathlib import Path
 from sqlalchemy import func, select
 
 from app import __version__, crud
-from app.engines import BUILT_IN
 from app.engines.process import EngineProcess
+from app.engines.registry import BUILT_IN
 from app.errors import EngineUnavailable, StorageFull
 from app.problems import of_exception
 from app.runtime import Runtime
-from app.schemas import Health, Part
+from app.schemas import EngineState, Health, Part
 
 OK = Part(status="ok")
 
@@ -50,6 +50,7 @@ def examine(rt: Runtime) -> Health:
         processing=counts.processing if counts else None,
         overdue_s=counts.overdue_s if counts else None,
         orphans=rt.scheduler.orphans if rt.scheduler else None,
+        engines={name: _state_of(rt, name) for name in rt.engines},
     )
 
 
@@ -80,7 +81,7 @@ def _disk(rt: Runtime) -> Part:
 def _try_engine(rt: Runtime) -> Part:
     """Make the default engine ready, in a child process of its own."""
     spec = rt.engines[rt.default_engine].spec
-    process = EngineProcess(spec, memory_mb=rt.settings.engine_memory_mb)
+    process = EngineProcess(spec, memory_mb=spec.memory_mb or rt.settings.engine_memory_mb)
     try:
         process.start()
     except EngineUnavailable as exc:
@@ -188,6 +189,16 @@ def _engine(rt: Runtime) -> Part:
             "`python -m app doctor` tries the default engine.",
         )
     return OK
+
+
+def _state_of(rt: Runtime, name: str) -> EngineState:
+    """As this process knows it; where it has no worker, others do."""
+    worker = rt.worker
+    if worker is None:
+        return EngineState(status="ok")
+    if name in worker.engine_trouble:
+        return EngineState(status="degraded", ready=worker.ready(name))
+    return EngineState(status="ok", ready=worker.ready(name))
 
 
 def _existing(folder: Path) -> Path:

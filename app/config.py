@@ -60,6 +60,8 @@ class Settings(BaseSettings):
 
     engine: str = "warp"
     engines: Words = ("warp", "mock")
+    engines_file: Path | None = None
+    allow_noncommercial: bool = False
     allowed_egress: Words = ()
     engine_timeout: Annotated[float, Field(gt=0)] = 60
     engine_memory_mb: Annotated[int, Field(ge=64)] = 2048
@@ -95,7 +97,7 @@ class Settings(BaseSettings):
     metrics_token: SecretStr | None = None
     metrics_port: Annotated[int, Field(ge=0, le=65535)] | None = None
 
-    @field_validator("data_dir", "weights_dir", "person_parser")
+    @field_validator("data_dir", "weights_dir", "person_parser", "engines_file")
     @classmethod
     def _absolute(cls, value: Path | None) -> Path | None:
         return None if value is None else _from_root(value)

@@ -447,6 +447,25 @@ def _prolong(
     return renewed.first() is not None
 
 
+def keep_checkpoint(tx: Session, session_id: UUID, *, attempt: int, checkpoint: bytes) -> bool:
+    """Remember what the next attempt at a claimed session should know; False when it is not ours.
+
+    Nothing that anybody sees has changed.
+    """
+    kept = tx.execute(
+        update(TryOnSession)
+        .where(
+            TryOnSession.id == session_id,
+            TryOnSession.status == Status.PROCESSING,
+            TryOnSession.attempts == attempt,
+            _live,
+        )
+        .values(checkpoint=checkpoint)
+        .returning(TryOnSession.id)
+    )
+    return kept.first() is not None
+
+
 def put_back(
     tx: Session, session_id: UUID, *, attempt: int, wait_s: float = 0
 ) -> TryOnSession | None:
@@ -481,6 +500,7 @@ def fail(
         lease_until=None,
         error_code=code,
         error_reason=reason,
+        checkpoint=None,
         wrapped_key=_KeyOfOutput(),
         **values,
     )
@@ -498,6 +518,7 @@ def complete(
     wrapped_key: bytes | None = None,
     stored: Mapping[str, Any] | None = None,
     options: dict[str, Any] | None = None,
+    provenance: dict[str, Any] | None = None,
 ) -> TryOnSession | None:
     """End a claimed session with its picture, which is stored already.
 
@@ -521,6 +542,8 @@ def complete(
         stage=stage,
         progress=1.0,
         stored=_Added(stored or {}),
+        provenance=provenance,
+        checkpoint=None,
         **decided,
     )
 

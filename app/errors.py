@@ -279,6 +279,13 @@ class EngineError(TryOnError):
 
 
 class RunCancelled(TryOnError):
-    """The session is gone or belongs to another attempt: stop, quietly."""
+    """The session is gone or belongs to another attempt: stop, quietly.
+
+    for_good: it is erased, and no other attempt will take up what this one has begun.
+    """
 
     title = "The run was cancelled"
+
+    def __init__(self, detail: str = "", *, for_good: bool = False) -> None:
+        super().__init__(detail)
+        self.for_good = for_good

@@ -37,7 +37,7 @@ from app.middleware.lenient import Lenient
 from app.middleware.limits import Limits
 from app.middleware.logging import RequestLogging
 from app.routers import catalogue, health, receipts, tryon
-from app.runtime import Runtime, engine_names, serving
+from app.runtime import Runtime, offered_engines, serving
 from app.services.ratelimit import ClientAddress, RateLimiter
 
 MAX_FILES = 2
@@ -163,7 +163,7 @@ def _limiter(settings: Settings) -> RateLimiter | None:
 
 def _add_documentation(app: FastAPI, settings: Settings) -> None:
     """Swagger UI and ReDoc from our own server: they work without a network."""
-    described = cache(partial(describe, app, engines=engine_names(settings)))
+    described = cache(partial(describe, app, engines=list(offered_engines(settings))))
     app.openapi = described  # type: ignore[method-assign] # FastAPI's documented way
     files = "/api/docs/assets"
 

@@ -31,6 +31,9 @@ class TryOnSession(Base):
     idempotency_*: keyed hashes of the key that a create came with, and of its content.
     webhook_url: whom to tell that the session is final, sealed. webhook_receiver: a keyed hash of
         its host, by which those to one receiver are told from the others.
+    provenance: what made the picture: engine, version, digests, seed, cost; once completed.
+    checkpoint: what an attempt has left for the next, sealed with the session's key; none once
+        final.
     lease_until: how long the claim holds; while the session waits, before when it is not claimed.
     """
 
@@ -96,6 +99,8 @@ class TryOnSession(Base):
         JSONB, server_default=text("'{}'"), deferred=True
     )
     erasing: Mapped[str | None] = mapped_column(String(16))
+    provenance: Mapped[dict[str, Any] | None] = mapped_column(JSONB(none_as_null=True))
+    checkpoint: Mapped[bytes | None] = mapped_column(LargeBinary)
 
     def is_over(self, now: datetime) -> bool:
         """Whether it is nobody's any more, at that moment of the database's clock."""

@@ -15,7 +15,9 @@ from anyio import CapacityLimiter
 from app import __version__, crud
 from app.config import Settings
 from app.database import Db, engine_of, has_schema, migrate, open_db, open_reads
-from app.engines import EngineInfo, EngineSpec, find
+from app.engines import registry
+from app.engines.pool import EnginePool
+from app.engines.registry import OfferedEngine
 from app.errors import DatabaseUnavailable, SettingsError
 from app.postgres import EmbeddedPostgres
 from app.services import rotation
@@ -45,12 +47,6 @@ RECOVER_EVERY_S = 10.0
 
 # Creates at once: decoding is bound by the cores, and by a lock for large pictures.
 UPLOAD_THREADS = 4
-
-
-@dataclass(frozen=True)
-class OfferedEngine:
-    spec: EngineSpec
-    info: EngineInfo
 
 
 @dataclass
@@ -128,30 +124,49 @@ def image_limits(settings: Settings) -> ImageLimits:
     )
 
 
-def engine_spec(name: str, settings: Settings) -> EngineSpec:
-    """An engine with what the settings give it. Raises SettingsError."""
-    return find(name, _engine_options(name, settings))
+def offered_engine(word: str, settings: Settings) -> OfferedEngine:
+    """The engine that a word of ENGINES means, with what the settings give it.
 
-
-def engine_names(settings: Settings) -> list[str]:
-    """The default engine first. One that is not among ENGINES is replaced by their first.
-
-    Raises SettingsError.
+    Raises SettingsError, also where its licences do not suit.
     """
-    names = list(dict.fromkeys(settings.engines))
-    if not names:
-        raise SettingsError("ENGINES is empty: name at least one engine.")
-    # Stable: with an ENGINE that is not among them, the first stays the first.
-    return sorted(names, key=lambda name: name != settings.engine)
+    tables = registry.read_tables(settings.engines_file)
+    spec = registry.find(
+        word,
+        _engine_options(tables[word].engine if word in tables else word, settings),
+        tables=tables,
+        preflight=settings.weights_dir,
+    )
+    offered = registry.offer(spec, named=word in tables)
+    if not settings.allow_noncommercial:
+        registry.check_licences(offered)
+    return offered
 
 
 def offered_engines(settings: Settings) -> dict[str, OfferedEngine]:
-    """The engines of the settings, the default one first. Raises SettingsError."""
-    names = engine_names(settings)
-    if settings.engine != names[0]:
-        log.warning("engine.replaced", engine=settings.engine, by=names[0])
-    specs = [engine_spec(name, settings) for name in names]
-    return {spec.name: OfferedEngine(spec, spec.make().info) for spec in specs}
+    """The engines of the settings by their names in the API, the default one first.
+
+    A default that is not among ENGINES is replaced by their first. Raises SettingsError.
+    """
+    words = list(dict.fromkeys(settings.engines))
+    if not words:
+        raise SettingsError("ENGINES is empty: name at least one engine.")
+    offered: dict[str, OfferedEngine] = {}
+    default = None
+    for word in words:
+        one = offered_engine(word, settings)
+        name = one.info.name
+        if name in offered:
+            raise SettingsError(
+                f'ENGINES: two are called "{name}". Give one another name, as a table of '
+                "ENGINES_FILE."
+            )
+        offered[name] = one
+        if settings.engine in (word, name):
+            default = name
+    if default is None:
+        default = next(iter(offered))
+        log.warning("engine.replaced", engine=settings.engine, by=default)
+    return {default: offered[default], **offered}
 
 
 def egress_rules(settings: Settings, engines: Mapping[str, OfferedEngine]) -> EgressRules:
@@ -259,11 +274,15 @@ def _worker(runtime: Runtime, concurrency: int, leases: Db) -> Worker:
         timeout_s=settings.engine_timeout,
         memory_mb=settings.engine_memory_mb,
     )
+    pools = {
+        name: EnginePool(offered.spec, memory_mb=limits.memory_mb, slots=concurrency)
+        for name, offered in runtime.engines.items()
+    }
     attempts = Attempts(
         runtime.db,
         runtime.storage,
         runtime.queue,
-        runtime.engines.keys(),
+        pools,
         egress=runtime.egress,
         vault=runtime.vault,
         leases=leases,
@@ -272,7 +291,7 @@ def _worker(runtime: Runtime, concurrency: int, leases: Db) -> Worker:
     return Worker(
         attempts,
         runtime.bell,
-        {name: offered.spec for name, offered in runtime.engines.items()},
+        pools,
         default_engine=runtime.default_engine,
         limits=limits,
     )

@@ -8,7 +8,7 @@ from uuid import UUID
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer
 
-from app.engines import Category, Mode, PhotoType
+from app.engines import Category, Mode, Need, PhotoType
 from app.states import Status
 
 
@@ -38,6 +38,23 @@ _SESSION_EXAMPLE: dict[str, Any] = {
     "attempts": 1,
     "warnings": [],
     "quality": 0.86,
+    "provenance": {
+        "engine": "warp",
+        "version": "1",
+        "weights": {
+            "pose_detection.tflite": "9ba9dd3d42efaaba86b4ff0122b06f29"
+            "c4122e756b329d89dca1e297fd8f866c"
+        },
+        "seed": 1234567,
+        "category": "tops",
+        "options": {
+            "garment_photo_type": "auto",
+            "mode": "balanced",
+            "output_format": "jpeg",
+        },
+        "cost": None,
+        "details": {},
+    },
     "error_code": None,
     "error_reason": None,
     "input_image_url": "/api/tryon/sessions/7d6f1f0e-8f3a-4f0e-9d0a-0c8e4a1b2c3d/input"
@@ -54,6 +71,27 @@ class CautionOut(BaseModel):
 
     code: str
     message: str
+
+
+class CostOut(BaseModel):
+    amount: str = Field(description="Decimal.")
+    unit: str = Field(description="A currency (ISO 4217), or `credits`.")
+
+
+class Provenance(BaseModel):
+    """What made the picture: from the same two pictures it can be made again, also when these are
+    gone from here. Keep it where you keep the picture."""
+
+    engine: str
+    version: str
+    weights: dict[str, str] = Field(description="SHA-256 of each file of weights, by name.")
+    seed: int
+    category: str
+    options: dict[str, str]
+    cost: CostOut | None = Field(description="What a provider has charged, where it says so.")
+    details: dict[str, str] = Field(
+        description="What else the engine tells: a provider's model, its id of the run."
+    )
 
 
 class SessionOut(BaseModel):
@@ -83,6 +121,7 @@ class SessionOut(BaseModel):
     attempts: int
     warnings: list[CautionOut]
     quality: float | None = Field(ge=0, le=1)
+    provenance: Provenance | None = Field(description="What made the picture; null before that.")
     error_code: str | None = Field(description="Why it failed: one of the documented codes.")
     error_reason: str | None = Field(description="The same as a sentence for the shopper.")
     input_image_url: str | None = Field(
@@ -206,8 +245,14 @@ class ReceiptKeys(BaseModel):
 
 
 class LicenceOut(BaseModel):
-    subject: str
+    subject: str = Field(description="The engine's code, or a file of its weights.")
     licence: str
+    commercial: bool = Field(description="Whether it is known to allow commercial use.")
+
+
+class WeightOut(BaseModel):
+    file: str
+    sha256: str = Field(pattern=_HASH)
 
 
 class EngineLimits(BaseModel):
@@ -236,7 +281,13 @@ class EngineOut(BaseModel):
     photo_types: list[PhotoType]
     modes: list[Mode]
     limits: EngineLimits
-    licences: list[LicenceOut]
+    licences: list[LicenceOut] = Field(description="Of its code, then of each file of weights.")
+    weights: list[WeightOut]
+    needs: list[Need] = Field(
+        description="What is looked at before it: with any, photos of nobody and of several people "
+        "are refused."
+    )
+    deterministic: bool = Field(description="The same pictures, options and seed, the same result.")
     egress: bool = Field(description="Whether photos leave this server.")
     egress_to: EgressOut | None = Field(description="Where they go; null when they stay.")
 
@@ -280,6 +331,17 @@ class Part(BaseModel):
     detail: str | None = None
 
 
+class EngineState(BaseModel):
+    """`degraded`: it does not load here; the part `engine` says why, as far as all may read it."""
+
+    status: Literal["ok", "degraded"]
+    ready: int | None = Field(
+        default=None,
+        description="In how many processes of this worker it is loaded; 0 until its first session, "
+        "null where this server only answers.",
+    )
+
+
 class Health(BaseModel):
     status: Literal["ok", "degraded", "unavailable"]
     version: str
@@ -292,6 +354,9 @@ class Health(BaseModel):
     )
     orphans: int | None = Field(
         default=None, description="Files without a session, by this process's last sweep."
+    )
+    engines: dict[str, EngineState] = Field(
+        default_factory=dict, description="The engines of this server, by name."
     )
 
 

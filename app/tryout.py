@@ -92,14 +92,23 @@ def run(
     several = person.is_dir() or garment.is_dir()
     _check(choices, several=several)
     engine = spec.make()
+    preflight = _preflight(spec, engine)
     gate = _Gate(replace(limits, min_side=engine.info.min_side))
-    bench = _Bench(engine, choices)
+    bench = _Bench(engine, choices, preflight)
     if not several:  # read first: a bad file is told before the models are loaded
         pair = gate.read(persons[0]), gate.read(garments[0])
         engine.load()
         return _try_one(bench, *pair, f"{persons[0].stem}--{garments[0].stem}")
     engine.load()
     return _try_all(bench, gate, persons, garments)
+
+
+def _preflight(spec: EngineSpec, engine: Engine) -> Callable[[TryOnRequest], TryOnRequest]:
+    if not engine.info.needs or spec.preflight is None:
+        return lambda request: request
+    from app.engines.preflight import Preflight  # noqa: PLC0415 - heavy, and few need it
+
+    return Preflight(engine.info.needs, spec.preflight).prepare
 
 
 def _pictures_of(path: Path) -> list[Path]:
@@ -154,8 +163,14 @@ class _Made:
 class _Bench:
     """The engine, and what is asked of it."""
 
-    def __init__(self, engine: Engine, choices: Choices) -> None:
+    def __init__(
+        self,
+        engine: Engine,
+        choices: Choices,
+        preflight: Callable[[TryOnRequest], TryOnRequest] = lambda request: request,
+    ) -> None:
         self.engine = engine
+        self._preflight = preflight
         self.choices = choices
         if choices.debug is not None and not hasattr(engine, "on_picture"):
             raise Unusable(f'--debug: the engine "{engine.info.name}" shows no stages.')
@@ -176,7 +191,7 @@ class _Bench:
             context = RunContext(tell, lambda: None, math.inf, Path(scratch))
             began = time.perf_counter()
             try:
-                result = self.engine.run(request, context)
+                result = self.engine.run(self._preflight(request), context)
             except EngineError as exc:
                 return _Made(None, time.perf_counter() - began, exc)
             return _Made(result, time.perf_counter() - began)

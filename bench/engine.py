@@ -27,7 +27,7 @@ from app.engines import MODES, EngineSpec
 from app.engines.frames import OutputFormat
 from app.engines.process import EngineProcess, Job, Output
 from app.errors import EngineError
-from app.runtime import engine_spec
+from app.runtime import offered_engine
 from bench.table import Figure
 from tests import people
 
@@ -44,7 +44,7 @@ OUTSIDE_THE_RUN = ("decode", "encode")
 
 def measure(_folder: Path, *, quick: bool) -> list[Figure]:
     settings = load_settings()
-    spec = engine_spec("warp", settings)
+    spec = offered_engine("warp", settings).spec
     pairs = list(_pairs())
     floors = _floors_s(settings.weights_dir, rounds=5 if quick else 20)
     with _engine(spec) as (engine, process):

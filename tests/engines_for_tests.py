@@ -8,12 +8,14 @@ import subprocess
 import sys
 import tempfile
 import time
+from decimal import Decimal
 from pathlib import Path
 from typing import Any, NoReturn
 
 from app.engines import (
     CATEGORIES,
     Caution,
+    Cost,
     Egress,
     EngineInfo,
     Licence,
@@ -21,7 +23,7 @@ from app.engines import (
     TryOnRequest,
     TryOnResult,
 )
-from app.errors import EngineError, EngineUnavailable
+from app.errors import EngineError, EngineUnavailable, RunCancelled
 
 
 class Acts:
@@ -116,6 +118,50 @@ class Acts:
         for name in os.environ:
             context.progress(name, None)
 
+    def tell_caches(self, context: RunContext) -> None:
+        for name in ("HOME", "XDG_CACHE_HOME", "HF_HUB_OFFLINE", "TRYONAI_DEVICE"):
+            context.progress(f"{name}={os.environ.get(name)}"[-64:], None)
+
+    def call_abroad(self, context: RunContext) -> None:
+        try:
+            socket.create_connection(("192.0.2.1", 9), timeout=1)
+        except PermissionError as exc:
+            context.progress(str(exc)[:64], None)
+
+    def call_itself(self, context: RunContext) -> None:
+        with socket.create_server(("127.0.0.1", 0)) as listener:
+            socket.create_connection(listener.getsockname(), timeout=5).close()
+
+    def go_on(self, context: RunContext) -> TryOnResult:
+        """Tell what the last attempt left, and leave one more."""
+        import numpy as np  # noqa: PLC0415
+
+        step = (context.resume or {}).get("step", 0) + 1
+        context.checkpoint({"step": step})
+        return TryOnResult(
+            np.zeros((4, 4, 3), np.uint8),
+            seed=0,
+            cost=Cost(Decimal("0.075"), "USD"),
+            details={"step": str(step), "key": context.job_key},
+        )
+
+    def keep_and_wait(self, context: RunContext) -> None:
+        context.checkpoint({"id": "a provider's job"})
+        self.wait(context)
+
+    def keep_nonsense(self, context: RunContext) -> None:
+        context.checkpoint({"step": object()})
+
+    def tell_of_a_cancel(self, context: RunContext) -> None:
+        context.progress("waiting", None)
+        try:
+            while True:
+                context.check()
+                time.sleep(0.01)
+        except RunCancelled as exc:
+            context.progress(f"for good: {exc.for_good}", None)
+            raise
+
     def leave_files(self, context: RunContext) -> None:
         assert not list(context.scratch.iterdir())
         (context.scratch / "photo").write_bytes(b"a face")
@@ -182,6 +228,25 @@ class Sends(Acts):
         with socket.create_connection((host, int(port)), timeout=20) as connection:
             connection.sendall(request.person.tobytes())
         return TryOnResult(request.person, seed=request.seed)
+
+
+class AtOnce(Acts):
+    """Tells how many of its runs there were at once, at the most, by files in a folder."""
+
+    info = EngineInfo("at-once", "2", "At once", (Licence("at-once", "Apache-2.0"),))
+
+    def __init__(self, folder: str) -> None:
+        self._folder = Path(folder)
+
+    def run(self, request: TryOnRequest, context: RunContext) -> TryOnResult:
+        mine = self._folder / str(os.getpid())
+        mine.touch()
+        seen = 0
+        for _ in range(20):
+            seen = max(seen, len(list(self._folder.iterdir())))
+            time.sleep(0.005)
+        mine.unlink()
+        return TryOnResult(request.person, seed=request.seed, details={"at once": str(seen)})
 
 
 class NotInstalled(Acts):

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ctypes
 import faulthandler
+import json
 import math
 import os
 import shutil
@@ -17,22 +18,40 @@ import tempfile
 import threading
 import time
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from decimal import Decimal
 from functools import lru_cache
+from itertools import count, islice
 from pathlib import Path
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Any, BinaryIO, NoReturn, cast
 
-from app.engines import CATEGORIES, Caution, Engine, EngineSpec, RunContext, TryOnRequest, codecs
+from app.engines import (
+    CATEGORIES,
+    Caution,
+    Cost,
+    Engine,
+    EngineSpec,
+    RunContext,
+    TryOnRequest,
+    Weight,
+    codecs,
+    guard,
+)
 from app.engines import frames as say
-from app.errors import EngineError, FailureCode, RunCancelled, TryOnError
+from app.errors import EngineError, EngineUnavailable, FailureCode, RunCancelled, TryOnError
 
 if TYPE_CHECKING:
     from app.engines import Rgb
+    from app.engines.preflight import Preflight
 
 _WATCHDOG_S = 5.0
 """After the deadline. The server kills a late run long before this; see `_watchdog`."""
+
+_LOOKS_S = 0.05
+"""How often a run that waits for its checkpoint looks whether it was cancelled."""
 
 _RESTS_S = 2.0
 """Without a run for so long, memory goes back to the system; after each run it would be missed."""
@@ -42,6 +61,8 @@ _STAGE_CHARACTERS = 64
 _TEXT_CHARACTERS = 500
 _LOG_CHARACTERS = 4000
 _CAUTIONS = 20
+_DETAILS = 20
+_CHECKPOINT_BYTES = 8192
 
 
 def main() -> None:
@@ -52,9 +73,9 @@ def main() -> None:
         return
     server = _Server(inbox, outbox, hello)
     threading.Thread(target=server.listen, daemon=True).start()
-    engine = _load(hello.spec, server)
-    while engine is not None:
-        server.tell(_answer(engine, server.next_run(), server))
+    loaded = _load(hello.spec, server)
+    while loaded is not None:
+        server.tell(_answer(loaded, server.next_run(), server))
 
 
 class _Server:
@@ -66,7 +87,10 @@ class _Server:
         self.scratch = hello.scratch
         self._lock = threading.Lock()  # engines report progress from their own threads
         self._runs: SimpleQueue[say.Run] = SimpleQueue()
+        self._kept: SimpleQueue[int] = SimpleQueue()
+        self._checkpoints = count(1)
         self.cancelled = threading.Event()
+        self.for_good = False
 
     def tell(self, frame: say.FromChild) -> None:
         packed = say.pack(frame)
@@ -85,15 +109,34 @@ class _Server:
         """Take what the server says, until it has gone."""
         while (frame := say.read(self._inbox)) is not None:
             match frame:
-                case say.Cancel():
+                case say.Cancel(for_good):
+                    self.for_good = for_good
                     self.cancelled.set()
+                case say.Kept(number):
+                    self._kept.put(number)
                 case say.Run():
                     # Here and not where the run begins: a Cancel for the last run may have come
                     # after its end, one for this run may come before its beginning.
                     self.cancelled.clear()
+                    self.for_good = False
                     self._runs.put(frame)
             del frame  # a waiting thread holds no picture
         _end(self._folder)
+
+    def check(self) -> None:
+        if self.cancelled.is_set():
+            raise RunCancelled(for_good=self.for_good)
+
+    def keep(self, state: Mapping[str, Any]) -> None:
+        """Have a checkpoint kept, and wait until it is."""
+        self.check()
+        number = next(self._checkpoints)
+        self.tell(say.Checkpoint(number, _checkpoint(state)))
+        while True:
+            with suppress(Empty):
+                if self._kept.get(timeout=_LOOKS_S) == number:
+                    return
+            self.check()
 
 
 def _take_pipes() -> tuple[BinaryIO, BinaryIO]:
@@ -146,9 +189,22 @@ def _end(folder: str) -> NoReturn:
     os._exit(0)
 
 
-def _load(spec: EngineSpec, server: _Server) -> Engine | None:
+@dataclass(frozen=True)
+class _Loaded:
+    """An engine that is ready, and the step before it where it needs one."""
+
+    engine: Engine
+    preflight: Preflight | None
+
+
+def _load(spec: EngineSpec, server: _Server) -> _Loaded | None:
+    gate = guard.Gate(_tell_refused)
+    gate.arm()
     try:
         engine = spec.make()
+        if engine.info.egress is not None:
+            gate.open()
+        preflight = _preflight(engine, spec.preflight)
         engine.load()
     except TryOnError as exc:
         server.tell(say.CannotLoad(_text(exc.detail)))
@@ -160,13 +216,27 @@ def _load(spec: EngineSpec, server: _Server) -> Engine | None:
         )
         return None
     server.tell(say.Ready())
-    return engine
+    return _Loaded(engine, preflight)
 
 
-def _answer(engine: Engine, order: say.Run, server: _Server) -> say.FromChild:
+def _preflight(engine: Engine, folder: Path | None) -> Preflight | None:
+    if not engine.info.needs:
+        return None
+    if folder is None:
+        raise EngineUnavailable("there is no folder of model files for the pre-flight step")
+    from app.engines.preflight import Preflight  # noqa: PLC0415 - heavy, and few need it
+
+    return Preflight(engine.info.needs, folder)
+
+
+def _tell_refused(host: str) -> None:
+    sys.stderr.write(f"engine: no connection to {host}: its info declares no egress\n")
+
+
+def _answer(loaded: _Loaded, order: say.Run, server: _Server) -> say.FromChild:
     try:
         with _watchdog(order.timeout_s + _WATCHDOG_S), _temporary_files_in(server.scratch):
-            return _run(engine, order, server)
+            return _run(loaded, order, server)
     except RunCancelled:
         return say.Cancelled()
     except EngineError as exc:
@@ -183,19 +253,31 @@ def _answer(engine: Engine, order: say.Run, server: _Server) -> say.FromChild:
         return say.Failed(FailureCode.ENGINE_ERROR, log=_frames(exc), broken=True)
 
 
-def _run(engine: Engine, order: say.Run, server: _Server) -> say.Output:
+def _run(loaded: _Loaded, order: say.Run, server: _Server) -> say.Output:
     deadline = time.monotonic() + order.timeout_s
 
     def check() -> None:
-        if server.cancelled.is_set():
-            raise RunCancelled
+        server.check()
         if time.monotonic() >= deadline:
             raise EngineError(FailureCode.ENGINE_TIMEOUT)
 
     begun = time.perf_counter()
     request = _decode(order.job)
     decoded = time.perf_counter()
-    context = RunContext(_progress_to(server), check, deadline, Path(server.scratch))
+    context = RunContext(
+        progress=_progress_to(server),
+        check=check,
+        deadline=deadline,
+        scratch=Path(server.scratch),
+        job_key=order.job.key,
+        checkpoint=server.keep,
+        resume=order.job.resume,
+    )
+    if loaded.preflight is not None:
+        context.progress("preflight", None)
+        request = loaded.preflight.prepare(request)
+    prepared = time.perf_counter()
+    engine = loaded.engine
     result = engine.run(request, context)
     made = time.perf_counter()
     data, width, height = codecs.encode(result, order.job.output_format)
@@ -207,6 +289,7 @@ def _run(engine: Engine, order: say.Run, server: _Server) -> say.Output:
         quality=_part(result.quality),
         timings_s={
             "decode": decoded - begun,
+            **({"preflight": prepared - decoded} if loaded.preflight else {}),
             **{_text(stage): float(seconds) for stage, seconds in result.timings_s.items()},
             "encode": time.perf_counter() - made,
         },
@@ -215,7 +298,32 @@ def _run(engine: Engine, order: say.Run, server: _Server) -> say.Output:
             for one in result.warnings[:_CAUTIONS]
         ),
         category=result.category if result.category in CATEGORIES else None,
+        cost=result.cost and Cost(Decimal(result.cost.amount), _text(result.cost.unit, 16)),
+        details={
+            _text(name, _STAGE_CHARACTERS): _text(said)
+            for name, said in islice(result.details.items(), _DETAILS)
+        },
+        maker=say.Maker(
+            engine.info.name,
+            engine.info.version,
+            {
+                weight.file: weight.sha256
+                for weight in (*engine.info.weights, *_looked_with(loaded))
+            },
+        ),
     )
+
+
+def _looked_with(loaded: _Loaded) -> tuple[Weight, ...]:
+    return () if loaded.preflight is None else loaded.preflight.weights
+
+
+def _checkpoint(state: Mapping[str, Any]) -> str:
+    """What a row can keep. Raises TypeError, ValueError: an engine's mistake."""
+    text = json.dumps(dict(state), allow_nan=False)
+    if len(text) > _CHECKPOINT_BYTES:
+        raise ValueError(f"a checkpoint of {len(text)} bytes; at most {_CHECKPOINT_BYTES}")
+    return text
 
 
 def _progress_to(server: _Server) -> Callable[[str, float | None], None]:

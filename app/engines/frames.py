@@ -9,10 +9,10 @@ from __future__ import annotations
 import pickle
 import struct
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import BinaryIO, Literal, TypeAlias, cast
+from dataclasses import dataclass, field
+from typing import Any, BinaryIO, Literal, TypeAlias, cast
 
-from app.engines import Category, Caution, EngineSpec
+from app.engines import Category, Caution, Cost, EngineSpec
 from app.errors import FailureCode
 
 OutputFormat = Literal["jpeg", "png", "webp"]
@@ -23,6 +23,7 @@ class Job:
     """What to make. person, garment: encoded JPEG, PNG or WebP; decoded by the child alone.
 
     keep_garment: it is a catalogue's, nobody's own, and may stay decoded for the next run.
+    key, resume: `job_key` and `resume` of RunContext.
     """
 
     person: bytes
@@ -33,6 +34,17 @@ class Job:
     seed: int = 0
     output_format: OutputFormat = "jpeg"
     keep_garment: bool = False
+    key: str = ""
+    resume: Mapping[str, Any] | None = None
+
+
+@dataclass(frozen=True)
+class Maker:
+    """What has made a picture. weights: the digests (sha256) of its files, by name."""
+
+    engine: str
+    version: str
+    weights: Mapping[str, str]
 
 
 @dataclass(frozen=True)
@@ -47,6 +59,9 @@ class Output:
     timings_s: Mapping[str, float]
     cautions: tuple[Caution, ...]
     category: Category | None = None
+    cost: Cost | None = None
+    details: Mapping[str, str] = field(default_factory=dict)
+    maker: Maker | None = None
 
 
 @dataclass(frozen=True)
@@ -66,7 +81,16 @@ class Run:
 
 @dataclass(frozen=True)
 class Cancel:
-    """Stop the run in hand at its next check()."""
+    """Stop the run in hand at its next check(). for_good: nobody will take it up again."""
+
+    for_good: bool = False
+
+
+@dataclass(frozen=True)
+class Kept:
+    """The checkpoint with this number is durable."""
+
+    number: int
 
 
 @dataclass(frozen=True)
@@ -83,6 +107,14 @@ class CannotLoad:
 class Progress:
     stage: str
     fraction: float | None
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """To be kept for the next attempt; the run waits for Kept. state: as JSON."""
+
+    number: int
+    state: str
 
 
 @dataclass(frozen=True)
@@ -107,8 +139,10 @@ class Gone:
     """Said by nobody: the pipe from the child has ended."""
 
 
-ToChild: TypeAlias = Hello | Run | Cancel
-FromChild: TypeAlias = Ready | CannotLoad | Progress | Output | Cancelled | Failed | Gone
+ToChild: TypeAlias = Hello | Run | Cancel | Kept
+FromChild: TypeAlias = (
+    Ready | CannotLoad | Progress | Checkpoint | Output | Cancelled | Failed | Gone
+)
 
 _LENGTH = struct.Struct("!Q")
 

@@ -16,14 +16,14 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from queue import Empty, SimpleQueue
 from typing import Any, BinaryIO, cast
 
 import psutil
 
-from app.engines import EngineSpec
+from app.engines import EngineSpec, guard
 from app.engines import frames as say
 from app.engines.frames import Job, Output
 from app.engines.scratch import ScratchFolder
@@ -40,10 +40,8 @@ GRACE_S = 0.5
 LOAD_TIMEOUT_S = 300.0
 """Several gigabytes of weights from a slow disk take minutes; more is a hang."""
 
-# Settings, and libpq's, of which an engine has no need, nor what it imports or starts.
-_SECRETS = frozenset(
-    {"SECRET_KEY", "DATABASE_URL", "METRICS_TOKEN", "WEBHOOK_SECRET", "PGPASSWORD"}
-)
+ABROAD_GRACE_S = 3.0
+"""The same for one whose work is done elsewhere, and has to be ended there."""
 
 # Linux, if it was built with CONFIG_PROC_CHILDREN, as distributions are.
 _KERNEL_LISTS_CHILDREN = Path("/proc/thread-self/children").exists()
@@ -56,10 +54,12 @@ class EngineProcess:
 
     memory_mb: how much the process and all that it starts may occupy together (resident size; what
     a graphics card holds is not counted).
+    number: of this process among those of its engine, which take its devices in turn.
     """
 
-    def __init__(self, spec: EngineSpec, *, memory_mb: int) -> None:
+    def __init__(self, spec: EngineSpec, *, memory_mb: int, number: int = 0) -> None:
         self._spec = spec
+        self._device = spec.devices[number % len(spec.devices)] if spec.devices else None
         self._memory_mb = memory_mb
         self._child: _Child | None = None
         self._turn = threading.Lock()
@@ -69,6 +69,12 @@ class EngineProcess:
     def alive(self) -> bool:
         child = self._child
         return child is not None and not child.ended
+
+    @property
+    def ready(self) -> bool:
+        """Whether the engine is loaded."""
+        child = self._child
+        return child is not None and child.ready and not child.ended
 
     def start(self) -> None:
         """Load the engine ahead of the first run. Raises EngineUnavailable, with the reason."""
@@ -86,11 +92,16 @@ class EngineProcess:
         timeout_s: float,
         on_progress: Callable[[str, float | None], None],
         cancelled: threading.Event,
+        on_checkpoint: Callable[[str], None] = lambda _: None,
+        for_good: Callable[[], bool] = lambda: True,
     ) -> Output:
         """Make one picture.
 
         timeout_s: for the run alone; loading, where it is needed, has its own bound.
         cancelled: once set, the run ends within about a second.
+        on_checkpoint: keeps what it is given, JSON, durably; the run waits for it. What it raises
+            ends the run.
+        for_good: whether a cancelled run will not be taken up by another attempt.
 
         Raises EngineError: the engine's own, or engine_timeout, engine_out_of_memory, engine_error
         where the process ended by itself. Raises EngineUnavailable when the engine could not be
@@ -98,9 +109,9 @@ class EngineProcess:
         """
         with self._its_turn(cancelled):
             child = self._warm(cancelled)
-            order = say.Run(job, timeout_s)
+            watcher = _Watcher(on_progress, on_checkpoint, cancelled, for_good)
             try:
-                answer = self._follow(child, order, on_progress, cancelled)
+                answer = self._follow(child, say.Run(job, timeout_s), watcher)
             except BaseException:
                 child.end()
                 raise
@@ -150,7 +161,7 @@ class EngineProcess:
             raise RunCancelled
         if self._child is None or self._child.ended:
             self._end_child()
-            self._child = _Child(self._spec)
+            self._child = _Child(self._spec, self._device)
         child = self._child
         if child.ready:
             return child
@@ -179,14 +190,10 @@ class EngineProcess:
                 log = f"not ready after {LOAD_TIMEOUT_S:.0f} s"
                 raise EngineError(FailureCode.ENGINE_TIMEOUT, log=log)
 
-    def _follow(
-        self,
-        child: _Child,
-        order: say.Run,
-        on_progress: Callable[[str, float | None], None],
-        cancelled: threading.Event,
-    ) -> Output | say.Failed:
+    def _follow(self, child: _Child, order: say.Run, watcher: _Watcher) -> Output | say.Failed:
         """Watch one run to its end. Where this raises, the child must be ended."""
+        cancelled = watcher.cancelled
+        grace_s = ABROAD_GRACE_S if self._spec.abroad else GRACE_S
         deadline = time.monotonic() + order.timeout_s
         asked_at: float | None = None
         stage: str | None = None
@@ -203,15 +210,18 @@ class EngineProcess:
                         return say.Failed(FailureCode.ENGINE_TIMEOUT, log=log, stage=stage)
                     case say.Progress():
                         stage = frame.stage
-                        on_progress(stage, frame.fraction)
+                        watcher.on_progress(stage, frame.fraction)
+                    case say.Checkpoint():
+                        watcher.on_checkpoint(frame.state)
+                        child.tell(say.Kept(frame.number))
                 now = time.monotonic()
                 if asked_at is None and (cancelled.is_set() or now > deadline):
-                    child.tell(say.Cancel())
+                    child.tell(say.Cancel(for_good=cancelled.is_set() and watcher.for_good()))
                     asked_at = now
-                elif asked_at is not None and now > asked_at + GRACE_S:
+                elif asked_at is not None and now > asked_at + grace_s:
                     if cancelled.is_set():
                         raise RunCancelled
-                    log = f"killed {GRACE_S} s after the deadline of {order.timeout_s:g} s"
+                    log = f"killed {grace_s:g} s after the deadline of {order.timeout_s:g} s"
                     raise EngineError(FailureCode.ENGINE_TIMEOUT, log=log)
         except EngineError as exc:
             exc.stage = exc.stage or stage
@@ -239,6 +249,16 @@ class EngineProcess:
                 raise EngineError(FailureCode.ENGINE_OUT_OF_MEMORY, log=log)
 
 
+@dataclass(frozen=True)
+class _Watcher:
+    """What one run is watched with; see EngineProcess.run."""
+
+    on_progress: Callable[[str, float | None], None]
+    on_checkpoint: Callable[[str], None]
+    cancelled: threading.Event
+    for_good: Callable[[], bool]
+
+
 class _Child:
     """The process itself, its pipes and the two threads that serve them.
 
@@ -246,7 +266,7 @@ class _Child:
     lock, cannot block us: a pipe takes 64 KiB and a photo is larger.
     """
 
-    def __init__(self, spec: EngineSpec) -> None:
+    def __init__(self, spec: EngineSpec, device: str | None) -> None:
         self.ready = False
         self.born = time.monotonic()
         self._said: SimpleQueue[say.FromChild] = SimpleQueue()
@@ -259,7 +279,13 @@ class _Child:
         self.scratch = self._folder.path
         try:
             self.tell(say.Hello(spec, str(self._folder.root), str(self.scratch)))
-            self._process = _spawn()
+            home = self._folder.root / "home"
+            home.mkdir()
+            self._process = _spawn(
+                guard.environment(
+                    home, allowed=spec.secrets, device=device, offline=not spec.abroad
+                )
+            )
         except BaseException:
             self._folder.remove()
             raise
@@ -399,10 +425,8 @@ def _listed_children(pid: int) -> Iterator[psutil.Process]:
                         yield psutil.Process(int(child))
 
 
-def _spawn() -> subprocess.Popen[bytes]:
+def _spawn(environment: dict[str, str]) -> subprocess.Popen[bytes]:
     """Start the program. Its place in a session of its own keeps the terminal's Ctrl-C from it."""
-    # In any case of letters, as settings are read.
-    kept = {name: value for name, value in os.environ.items() if name.upper() not in _SECRETS}
     path = os.pathsep.join(filter(None, [str(_ROOT), os.environ.get("PYTHONPATH")]))
     apart: dict[str, Any] = {"start_new_session": True}
     if sys.platform == "win32":  # never run there
@@ -413,7 +437,7 @@ def _spawn() -> subprocess.Popen[bytes]:
             [sys.executable, "-P", "-m", "app.engines.child"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            env={**kept, "PYTHONPATH": path},
+            env={**environment, "PYTHONPATH": path},
             **apart,
         )
     except OSError as exc:

@@ -9,6 +9,7 @@ from fastapi.responses import FileResponse
 
 from app import catalogue, errors
 from app.deps import Rt
+from app.engines import licences
 from app.errors import NotFound
 from app.problems import documented
 from app.runtime import Runtime
@@ -22,6 +23,7 @@ from app.schemas import (
     LicenceOut,
     PersonList,
     PersonOut,
+    WeightOut,
 )
 
 router = APIRouter(prefix="/api/tryon", tags=["catalogue"])
@@ -59,9 +61,18 @@ async def engines(rt: Rt) -> EngineList:
                     max_file_bytes=limits.max_bytes,
                 ),
                 licences=[
-                    LicenceOut(subject=one.subject, licence=one.licence)
-                    for one in offered.info.licences
+                    LicenceOut(
+                        subject=one.subject,
+                        licence=one.licence,
+                        commercial=licences.is_commercial(one),
+                    )
+                    for one in licences.of(offered.info)
                 ],
+                weights=[
+                    WeightOut(file=one.file, sha256=one.sha256) for one in offered.info.weights
+                ],
+                needs=list(offered.info.needs),
+                deterministic=offered.info.deterministic,
                 egress=offered.info.egress is not None,
                 egress_to=_egress(rt, name),
             )

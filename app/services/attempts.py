@@ -7,15 +7,18 @@ what is no longer ours.
 
 from __future__ import annotations
 
+import hashlib
+import json
 import os
 import secrets
 import socket
 import threading
 import time
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from functools import partial
-from typing import TypeAlias, TypeVar, cast
+from typing import Any, TypeVar, cast
 from uuid import UUID
 
 import structlog
@@ -23,6 +26,7 @@ import structlog
 from app import catalogue, crud
 from app.database import Db, translate
 from app.engines.frames import Job, Output, OutputFormat
+from app.engines.pool import EnginePool
 from app.engines.process import EngineProcess
 from app.errors import (
     EgressNotAllowed,
@@ -52,8 +56,6 @@ RETRY_MOST_S = 60.0
 SUFFIXES = {"jpeg": "jpg", "png": "png", "webp": "webp"}
 
 T = TypeVar("T")
-Processes: TypeAlias = Mapping[str, EngineProcess]
-"""Of one attempt at a time, by engine; each is started when it is first needed."""
 
 
 @dataclass(frozen=True)
@@ -61,7 +63,7 @@ class WorkerLimits:
     """What a worker may take.
 
     concurrency: attempts at once.
-    timeout_s, memory_mb: what one run may take.
+    timeout_s, memory_mb: what one run may take, where its engine says nothing else.
     retry_s: between the first failure that another attempt may mend and that attempt; doubles with
         each further one.
     """
@@ -76,12 +78,16 @@ class WorkerLimits:
 
 @dataclass(eq=False)
 class Attempt:
-    """A claimed session in work. Everything but the two events belongs to who makes it."""
+    """A claimed session in work. Everything but what cancels it belongs to who makes it.
+
+    erased: by its owner or its time, so that nobody will take up what was begun.
+    """
 
     session_id: UUID
     number: int
     engine: str
     cancelled: threading.Event = field(default_factory=threading.Event)
+    erased: bool = False
     stage: str | None = None
     progress: float | None = 0.0
     changed: bool = False
@@ -93,7 +99,7 @@ class Attempt:
 class Attempts:
     """Those of one worker. `start` and `stop` are the keeper's.
 
-    queue: told of what is put back.
+    queue: told of what is put back. engines: their processes, by name.
     leases: the same database on a connection of its own, which the keeper never waits for: where
         it shared the pool with requests, a loaded server lost the leases of its own work.
     """
@@ -103,7 +109,7 @@ class Attempts:
         db: Db,
         storage: Storage,
         queue: Queue,
-        engines: Collection[str],
+        engines: Mapping[str, EnginePool],
         *,
         vault: Vault,
         egress: EgressRules,
@@ -121,6 +127,7 @@ class Attempts:
         self._limits = limits
         self._in_work: list[Attempt] = []
         self._guard = threading.Lock()
+        self._claiming = threading.Lock()
         self._keeper = threading.Thread(target=self._keep, name="keeper", daemon=True)
         self._ended = threading.Event()
         self.stopping = threading.Event()
@@ -146,6 +153,7 @@ class Attempts:
             # More than one, where a lease was lost and another slot has taken over.
             found = [one for one in self._in_work if one.session_id == session_id]
         for attempt in found:
+            attempt.erased = True
             attempt.cancelled.set()
 
     def cancel_all(self) -> None:
@@ -154,21 +162,31 @@ class Attempts:
         for attempt in rest:
             attempt.cancelled.set()
 
-    def make_one(self, processes: Processes, *, only: UUID | None = None) -> bool:
+    def make_one(self, *, only: UUID | None = None) -> bool:
         """Claim a session and make one attempt at it; False where there is none to claim.
 
         only: this session, and not the one that has waited longest.
         """
-        with self._db.begin() as tx:
-            row = crud.claim(
-                tx,
-                worker=self.name,
-                lease_s=self._limits.lease_s,
-                engines=self._able(),
-                only=only,
-            )
-        if row is None:
-            return False
+        with ExitStack() as stack:
+            # One at a time: what is free as one looks is still free when it has claimed.
+            with self._claiming:
+                if self.stopping.is_set():
+                    return False
+                with self._db.begin() as tx:
+                    row = crud.claim(
+                        tx,
+                        worker=self.name,
+                        lease_s=self._limits.lease_s,
+                        engines=self._able(),
+                        only=only,
+                    )
+                if row is None:
+                    return False
+                process = stack.enter_context(self._engines[row.engine].one())
+            self._attempt(row, process)
+        return True
+
+    def _attempt(self, row: TryOnSession, process: EngineProcess) -> None:
         attempt = Attempt(row.id, row.attempts, row.engine)
         with structlog.contextvars.bound_contextvars(
             session_id=str(row.id), attempt=row.attempts, engine=row.engine
@@ -180,11 +198,10 @@ class Attempts:
             with self._guard:
                 self._in_work.append(attempt)
             try:
-                self._make(row, attempt, processes)
+                self._make(row, attempt, process)
             finally:
                 with self._guard:
                     self._in_work.remove(attempt)
-        return True
 
     def rest_s(self) -> float:
         """How long to rest, where nobody rings, before something may be there to claim."""
@@ -198,12 +215,17 @@ class Attempts:
         log.error("engine.unavailable", engine=engine, reason=exc.detail)
 
     def _able(self) -> list[str]:
-        return [name for name in self._engines if name not in self.trouble]
+        """The engines that load and have a process free."""
+        return [
+            name
+            for name, pool in self._engines.items()
+            if name not in self.trouble and pool.busy < pool.size
+        ]
 
-    def _make(self, row: TryOnSession, attempt: Attempt, processes: Processes) -> None:
+    def _make(self, row: TryOnSession, attempt: Attempt, process: EngineProcess) -> None:
         began = time.monotonic()
         try:
-            outcome = self._run(row, attempt, processes)
+            outcome = self._run(row, attempt, process)
         except RunCancelled:
             outcome = self._release(attempt) if self.stopping.is_set() else "cancelled"
         except EngineUnavailable as exc:
@@ -220,15 +242,17 @@ class Attempts:
         JOB_SECONDS.labels(row.engine).observe(seconds)
         log.info("attempt.ended", outcome=outcome, seconds=round(seconds, 3))
 
-    def _run(self, row: TryOnSession, attempt: Attempt, processes: Processes) -> str:
+    def _run(self, row: TryOnSession, attempt: Attempt, process: EngineProcess) -> str:
         """The way that everybody hopes for. Returns `completed`, or `late`."""
         self._check_egress(row)
         job = self._insist(attempt, lambda: self._read(row))
-        output = processes[row.engine].run(
+        output = process.run(
             job,
-            timeout_s=self._limits.timeout_s,
+            timeout_s=self._engines[row.engine].timeout_s or self._limits.timeout_s,
             on_progress=attempt.report,
             cancelled=attempt.cancelled,
+            on_checkpoint=partial(self._keep_checkpoint, row, attempt),
+            for_good=lambda: attempt.erased,
         )
         key = f"{erasure.OUTPUTS}/{row.id}/{attempt.number}.{SUFFIXES[job.output_format]}"
         lock = self._lock_of_output(row)
@@ -267,6 +291,7 @@ class Attempts:
             lock = self._vault.key_of(row.id, row.wrapped_key)
             person = self._read_stored(row.input_image_url, lock)
             garment = self._read_garment(row, lock)
+            left = row.checkpoint and lock.unseal(_checkpoint_name(row), row.checkpoint)
         except PictureMissing as exc:
             raise EngineError(
                 FailureCode.ENGINE_ERROR, log="a stored picture is missing", stage="read"
@@ -289,7 +314,24 @@ class Attempts:
             seed=options["seed"],
             output_format=cast("OutputFormat", options["output_format"]),
             keep_garment=row.garment_image_url is None,
+            key=hashlib.sha256(f"tryonai job {row.id}".encode()).hexdigest()[:32],
+            resume=json.loads(left) if left else None,
         )
+
+    def _keep_checkpoint(self, row: TryOnSession, attempt: Attempt, state: str) -> None:
+        """Have the next attempt know it. Raises RunCancelled where this one is out of date."""
+        lock = self._vault.key_of(row.id, row.wrapped_key)
+        sealed = lock.seal(_checkpoint_name(row), state.encode())
+
+        def keep() -> bool:
+            with self._db.begin() as tx:
+                return crud.keep_checkpoint(
+                    tx, attempt.session_id, attempt=attempt.number, checkpoint=sealed
+                )
+
+        if not self._insist(attempt, keep):
+            attempt.cancelled.set()
+            raise RunCancelled
 
     def _read_stored(self, key: str | None, lock: PictureKey) -> bytes:
         if key is None:
@@ -332,6 +374,7 @@ class Attempts:
                 wrapped_key=None if lock.wrapped == row.wrapped_key else lock.wrapped,
                 stored={key: written},
                 options=output.category and row.options | {"category": output.category},
+                provenance=_provenance(row, output),
             )
 
     def _try_later(self, attempt: Attempt, outcome: str, *, why: str) -> str:
@@ -461,6 +504,30 @@ class Attempts:
             return
         if not ours:
             attempt.cancelled.set()
+
+
+def _checkpoint_name(row: TryOnSession) -> str:
+    """What a checkpoint is sealed for: it is never taken for a picture, or another session's."""
+    return f"checkpoints/{row.id}"
+
+
+def _provenance(row: TryOnSession, output: Output) -> dict[str, Any]:
+    """What somebody needs who wants to make the picture again, from the same two."""
+    maker, cost = output.maker, output.cost
+    return {
+        "engine": maker.engine if maker else row.engine,
+        "version": maker.version if maker else "",
+        "weights": dict(maker.weights) if maker else {},
+        "seed": output.seed,
+        "category": output.category or _left_open(row, "category"),
+        "options": {
+            "garment_photo_type": _left_open(row, "garment_photo_type"),
+            "mode": row.options["mode"],
+            "output_format": row.options["output_format"],
+        },
+        "cost": cost and {"amount": str(cost.amount), "unit": cost.unit},
+        "details": dict(output.details),
+    }
 
 
 def _left_open(row: TryOnSession, option: str) -> str:

@@ -29,7 +29,7 @@ from app.errors import (
     ValidationFailed,
 )
 from app.models import TryOnSession
-from app.schemas import SessionOut
+from app.schemas import Provenance, SessionOut
 from app.services import erasure, receipts
 from app.services.crypto import PictureUnreadable, Vault
 from app.services.idempotency import Repeatable
@@ -343,6 +343,7 @@ def present(seen: crud.Seen, keyring: Keyring) -> SessionOut:
         attempts=row.attempts,
         warnings=row.warnings,
         quality=row.quality,
+        provenance=None if row.provenance is None else Provenance(**row.provenance),
         error_code=row.error_code,
         error_reason=row.error_reason,
         input_image_url=None if row.inputs_are_gone else url("input"),

@@ -1,7 +1,7 @@
 """Who makes attempts: threads that look for work, or a caller that is told of it.
 
-A slot is a thread with engine processes of its own. Where a message tells of a session, there are
-no slots, and the caller's thread makes the attempt.
+A slot is a thread; the engines' processes are the worker's. Where a message tells of a session,
+there are no slots, and the caller's thread makes the attempt.
 """
 
 from __future__ import annotations
@@ -14,10 +14,10 @@ from uuid import UUID
 import structlog
 
 from app.database import translate
-from app.engines import EngineSpec, scratch
-from app.engines.process import EngineProcess
+from app.engines import scratch
+from app.engines.pool import EnginePool
 from app.errors import EngineUnavailable
-from app.services.attempts import AGAIN_MOST_S, AGAIN_S, Attempts, Processes, WorkerLimits
+from app.services.attempts import AGAIN_MOST_S, AGAIN_S, Attempts, WorkerLimits
 from app.services.queue import Bell
 
 log = structlog.get_logger(__name__)
@@ -34,7 +34,7 @@ class Worker:
         self,
         attempts: Attempts,
         bell: Bell | None,
-        engines: Mapping[str, EngineSpec],
+        engines: Mapping[str, EnginePool],
         *,
         default_engine: str,
         limits: WorkerLimits,
@@ -43,20 +43,13 @@ class Worker:
         self._bell = bell
         self._default_engine = default_engine
         self._lease_s = limits.lease_s
-        self._processes: list[Processes] = [
-            {
-                name: EngineProcess(spec, memory_mb=limits.memory_mb)
-                for name, spec in engines.items()
-            }
-            for _ in range(limits.concurrency if bell else 1)
-        ]
+        self._engines = engines
         self._slots = [
-            threading.Thread(
-                target=self._slot, args=(bell.slot(), processes), name=f"slot-{n}", daemon=True
-            )
-            for n, processes in enumerate(self._processes)
-            if bell is not None
+            threading.Thread(target=self._slot, args=(n,), name=f"slot-{n}", daemon=True)
+            for n in range(limits.concurrency if bell is not None else 0)
         ]
+        # Where an engine has fewer processes than there are slots, one may wait for it.
+        self._may_wait = any(pool.size < limits.concurrency for pool in engines.values())
         self._mender = threading.Thread(target=self._mend, name="mender", daemon=True)
         self._telling = threading.Lock()
 
@@ -67,6 +60,10 @@ class Worker:
     @property
     def engine_trouble(self) -> Mapping[str, str]:
         return self._attempts.trouble
+
+    def ready(self, engine: str) -> int:
+        """In how many processes of this worker the engine is loaded."""
+        return self._engines[engine].ready
 
     def start(self) -> None:
         leftovers = scratch.remove_leftovers()
@@ -92,7 +89,7 @@ class Worker:
         with self._telling:
             if self._attempts.stopping.is_set():
                 return False
-            return self._attempts.make_one(self._processes[0], only=session_id)
+            return self._attempts.make_one(only=session_id)
 
     def stop(self, *, grace_s: float) -> None:
         """Claim nothing more, let what is in work finish for a while, then release it."""
@@ -105,8 +102,8 @@ class Worker:
         if self._telling.acquire(timeout=max(0.0, deadline - time.monotonic())):
             self._telling.release()
         self._attempts.cancel_all()
-        for processes in self._processes:
-            _close(processes)  # one that loads its weights hears of nothing else
+        for pool in self._engines.values():
+            pool.close()  # one that loads its weights hears of nothing else
         for thread in (*self._slots, self._mender):
             thread.join()
         with self._telling:
@@ -114,33 +111,34 @@ class Worker:
 
     # --- slots ---
 
-    def _slot(self, bell: threading.Event, processes: Processes) -> None:
+    def _slot(self, number: int) -> None:
+        assert self._bell is not None
+        bell = self._bell.slot()
         # What cannot be loaded must be known before the first session is claimed for it.
-        self._warm_up(processes, self._default_engine)
+        self._warm_up(number)
         pause = AGAIN_S
         while True:
             bell.clear()  # before each look: a ring after it, a stop's too, ends the wait
             if self._attempts.stopping.is_set():
                 break
             try:
-                if not self._attempts.make_one(processes):
+                if not self._attempts.make_one():
                     bell.wait(self._attempts.rest_s())
+                elif self._may_wait:
+                    self._bell.ring()
                 pause = AGAIN_S
             except Exception as exc:  # a process edge: a slot must outlive everything
                 away = translate(exc)
                 log.warning("worker.pause", error=type(exc).__name__, exc_info=away is None)
                 self._attempts.stopping.wait(pause)
                 pause = min(pause * 2, AGAIN_MOST_S)
-        _close(processes)
 
-    def _warm_up(self, processes: Processes, engine: str) -> bool:
+    def _warm_up(self, number: int) -> None:
         try:
-            processes[engine].start()
+            self._engines[self._default_engine].start(number)
         except EngineUnavailable as exc:
             if not self._attempts.stopping.is_set():
-                self._attempts.note_trouble(engine, exc)
-            return False
-        return True
+                self._attempts.note_trouble(self._default_engine, exc)
 
     # --- the mender ---
 
@@ -149,18 +147,15 @@ class Worker:
         while not self._attempts.stopping.wait(self._lease_s):
             for engine in list(self.engine_trouble):
                 try:
-                    ready = all(self._warm_up(one, engine) for one in self._processes)
+                    self._engines[engine].start_all()
+                except EngineUnavailable as exc:
+                    if not self._attempts.stopping.is_set():
+                        self._attempts.note_trouble(engine, exc)
+                    continue
                 except Exception:  # a process edge
                     log.exception("engine.not_mended", engine=engine)
                     continue
-                if ready:
-                    del self._attempts.trouble[engine]
-                    log.info("engine.mended", engine=engine)
-                    if self._bell is not None:
-                        self._bell.ring()
-
-
-def _close(processes: Processes) -> None:
-    """From any thread; what runs or loads ends at once."""
-    for process in processes.values():
-        process.close()
+                del self._attempts.trouble[engine]
+                log.info("engine.mended", engine=engine)
+                if self._bell is not None:
+                    self._bell.ring()

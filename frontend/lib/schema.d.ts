@@ -318,6 +318,19 @@ export interface components {
             /** Message */
             message: string;
         };
+        /** CostOut */
+        CostOut: {
+            /**
+             * Amount
+             * @description Decimal.
+             */
+            amount: string;
+            /**
+             * Unit
+             * @description A currency (ISO 4217), or `credits`.
+             */
+            unit: string;
+        };
         /**
          * CreateForm
          * @description The multipart form. A field that is not named here is refused, and so is one sent twice.
@@ -547,8 +560,23 @@ export interface components {
             /** Modes */
             modes: ("fast" | "balanced" | "quality")[];
             limits: components["schemas"]["EngineLimits"];
-            /** Licences */
+            /**
+             * Licences
+             * @description Of its code, then of each file of weights.
+             */
             licences: components["schemas"]["LicenceOut"][];
+            /** Weights */
+            weights: components["schemas"]["WeightOut"][];
+            /**
+             * Needs
+             * @description What is looked at before it: with any, photos of nobody and of several people are refused.
+             */
+            needs: ("person" | "pose" | "mask" | "category")[];
+            /**
+             * Deterministic
+             * @description The same pictures, options and seed, the same result.
+             */
+            deterministic: boolean;
             /**
              * Egress
              * @description Whether photos leave this server.
@@ -556,6 +584,22 @@ export interface components {
             egress: boolean;
             /** @description Where they go; null when they stay. */
             egress_to: components["schemas"]["EgressOut"] | null;
+        };
+        /**
+         * EngineState
+         * @description `degraded`: it does not load here; the part `engine` says why, as far as all may read it.
+         */
+        EngineState: {
+            /**
+             * Status
+             * @enum {string}
+             */
+            status: "ok" | "degraded";
+            /**
+             * Ready
+             * @description In how many processes of this worker it is loaded; 0 until its first session, null where this server only answers.
+             */
+            ready?: number | null;
         };
         /** ErasedPicture */
         ErasedPicture: {
@@ -633,13 +677,28 @@ export interface components {
              * @description Files without a session, by this process's last sweep.
              */
             orphans?: number | null;
+            /**
+             * Engines
+             * @description The engines of this server, by name.
+             */
+            engines?: {
+                [key: string]: components["schemas"]["EngineState"];
+            };
         };
         /** LicenceOut */
         LicenceOut: {
-            /** Subject */
+            /**
+             * Subject
+             * @description The engine's code, or a file of its weights.
+             */
             subject: string;
             /** Licence */
             licence: string;
+            /**
+             * Commercial
+             * @description Whether it is known to allow commercial use.
+             */
+            commercial: boolean;
         };
         /**
          * Part
@@ -678,6 +737,41 @@ export interface components {
             shows: "half" | "full";
             /** Image Url */
             image_url: string;
+        };
+        /**
+         * Provenance
+         * @description What made the picture: from the same two pictures it can be made again, also when these are
+         *     gone from here. Keep it where you keep the picture.
+         */
+        Provenance: {
+            /** Engine */
+            engine: string;
+            /** Version */
+            version: string;
+            /**
+             * Weights
+             * @description SHA-256 of each file of weights, by name.
+             */
+            weights: {
+                [key: string]: string;
+            };
+            /** Seed */
+            seed: number;
+            /** Category */
+            category: string;
+            /** Options */
+            options: {
+                [key: string]: string;
+            };
+            /** @description What a provider has charged, where it says so. */
+            cost: components["schemas"]["CostOut"] | null;
+            /**
+             * Details
+             * @description What else the engine tells: a provider's model, its id of the run.
+             */
+            details: {
+                [key: string]: string;
+            };
         };
         /**
          * ReceiptKey
@@ -744,6 +838,21 @@ export interface components {
          *       "mode": "balanced",
          *       "output_image_url": "/api/tryon/sessions/7d6f1f0e-8f3a-4f0e-9d0a-0c8e4a1b2c3d/output?expires=1795341900&signature=p9c…",
          *       "progress": 1,
+         *       "provenance": {
+         *         "category": "tops",
+         *         "details": {},
+         *         "engine": "warp",
+         *         "options": {
+         *           "garment_photo_type": "auto",
+         *           "mode": "balanced",
+         *           "output_format": "jpeg"
+         *         },
+         *         "seed": 1234567,
+         *         "version": "1",
+         *         "weights": {
+         *           "pose_detection.tflite": "9ba9dd3d42efaaba86b4ff0122b06f29c4122e756b329d89dca1e297fd8f866c"
+         *         }
+         *       },
          *       "quality": 0.86,
          *       "seed": 1234567,
          *       "stage": "quality",
@@ -811,6 +920,8 @@ export interface components {
             warnings: components["schemas"]["CautionOut"][];
             /** Quality */
             quality: number | null;
+            /** @description What made the picture; null before that. */
+            provenance: components["schemas"]["Provenance"] | null;
             /**
              * Error Code
              * @description Why it failed: one of the documented codes.
@@ -839,6 +950,13 @@ export interface components {
          * @enum {string}
          */
         Status: "created" | "processing" | "completed" | "failed";
+        /** WeightOut */
+        WeightOut: {
+            /** File */
+            file: string;
+            /** Sha256 */
+            sha256: string;
+        };
         /** FieldError */
         FieldError: {
             /**

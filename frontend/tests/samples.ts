@@ -23,6 +23,7 @@ export function session(status: Session["status"], change: Partial<Session> = {}
     attempts: 1,
     warnings: [],
     quality: null,
+    provenance: null,
     error_code: status === "failed" ? "no_person" : null,
     error_reason: status === "failed" ? "No person was found." : null,
     input_image_url: `${pictures}/input?expires=1&signature=a`,

@@ -19,7 +19,7 @@ def test_an_engine_says_what_it_can_do_and_where_photos_go(shared_client: TestCl
 
     assert set(engine) == {
         *("name", "version", "title", "default", "categories", "photo_types", "modes"),
-        *("limits", "licences", "egress", "egress_to"),
+        *("limits", "licences", "weights", "needs", "deterministic", "egress", "egress_to"),
     }
     assert (engine["name"], engine["default"], engine["egress"]) == ("mock", True, False)
     assert set(engine["categories"]) <= {"tops", "bottoms", "one-pieces"}
@@ -29,7 +29,7 @@ def test_an_engine_says_what_it_can_do_and_where_photos_go(shared_client: TestCl
     assert engine["limits"]["max_pixels"] == 25_000_000
     assert engine["limits"]["max_side"] == 8000
     assert engine["limits"]["min_side"] > 0
-    assert all(set(one) == {"subject", "licence"} for one in engine["licences"])
+    assert all(set(one) == {"subject", "licence", "commercial"} for one in engine["licences"])
 
 
 def test_the_limits_are_the_operators(make_client: MakeClient) -> None:

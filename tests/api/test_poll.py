@@ -25,7 +25,7 @@ from tests.api.sessions import (
 FIELDS = {
     *("id", "status", "engine", "category", "mode", "seed", "garment_id", "stage", "progress"),
     *("created_at", "updated_at", "started_at", "finished_at", "expires_at", "queue_position"),
-    *("attempts", "warnings", "quality", "error_code", "error_reason"),
+    *("attempts", "warnings", "quality", "provenance", "error_code", "error_reason"),
     *("input_image_url", "garment_image_url", "output_image_url"),
 }
 

@@ -25,7 +25,8 @@ from sqlalchemy.orm import Session
 
 from app import runtime
 from app.database import Db
-from app.engines import find
+from app.engines.pool import EnginePool
+from app.engines.registry import find
 from app.metrics import REGISTRY
 from app.models import TryOnSession
 from app.services.attempts import Attempts, WorkerLimits
@@ -406,12 +407,16 @@ def working(
         memory_mb=memory_mb,
     )
     bell = bell or Bell()
-    engines = {name: find(name, options.get(name)) for name in (engine, *others)}
+    specs = {name: find(name, options.get(name)) for name in (engine, *others)}
+    engines = {
+        name: EnginePool(spec, memory_mb=memory_mb, slots=concurrency)
+        for name, spec in specs.items()
+    }
     attempts = Attempts(
         db,
         storage,
         bell,
-        engines.keys(),
+        engines,
         egress=EgressRules(dict.fromkeys(engines), ()),
         vault=VAULT,
         leases=db,

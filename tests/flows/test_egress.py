@@ -15,6 +15,7 @@ from tests.conftest import MakeClient
 from tests.flows.conftest import Shopper, Sql, wait_for
 
 SENDS = "tests.engines_for_tests:Sends"
+NAME = "sends"
 HOST = "models.example"
 
 
@@ -56,13 +57,13 @@ def settings(**more: Any) -> dict[str, Any]:
     return {"engine": "mock", "engines": ("mock", SENDS), "worker_concurrency": 1, **more}
 
 
-@pytest.mark.parametrize("word", [SENDS, HOST])
+@pytest.mark.parametrize("word", [NAME, HOST])
 def test_it_leaves_where_all_three_agree(
     make_client: MakeClient, elsewhere: Elsewhere, word: str
 ) -> None:
     shopper = Shopper(make_client(**settings(allowed_egress=(word,))))
 
-    shopper.wait(shopper.submit(engine=SENDS, allow_egress=True), "completed")
+    shopper.wait(shopper.submit(engine=NAME, allow_egress=True), "completed")
 
     assert len(elsewhere.received) == 1
     assert elsewhere.received[0] > 0
@@ -70,7 +71,7 @@ def test_it_leaves_where_all_three_agree(
 
 @pytest.mark.parametrize(
     ("allowed", "asked", "pointer"),
-    [((), "true", "#/engine"), (("other.example",), "true", "#/engine"), ((SENDS,), "", None)],
+    [((), "true", "#/engine"), (("other.example",), "true", "#/engine"), ((NAME,), "", None)],
 )
 def test_otherwise_nothing_leaves(
     make_client: MakeClient,
@@ -81,7 +82,7 @@ def test_otherwise_nothing_leaves(
 ) -> None:
     shopper = Shopper(make_client(**settings(allowed_egress=allowed)))
 
-    answer = shopper.post(engine=SENDS, allow_egress=asked)
+    answer = shopper.post(engine=NAME, allow_egress=asked)
 
     assert (answer.status_code, answer.json()["code"]) == (422, "egress_not_allowed")
     assert answer.json()["errors"][0]["pointer"] == (pointer or "#/allow_egress")
@@ -102,7 +103,7 @@ def test_leave_that_was_taken_back_holds_for_what_waits(
 ) -> None:
     """The operator changes the setting and starts again; the session was accepted before."""
     allowing = settings(allowed_egress=(HOST,)) | {"worker_concurrency": 0}
-    session_id = Shopper(make_client(**allowing)).submit(engine=SENDS, allow_egress=True)
+    session_id = Shopper(make_client(**allowing)).submit(engine=NAME, allow_egress=True)
 
     shopper = Shopper(make_client(**settings()))
     session = shopper.wait(session_id, "failed")
@@ -118,7 +119,7 @@ def test_a_worker_asks_for_the_session_s_leave_too(
     """Whatever has put the row there."""
     waiting = settings(allowed_egress=(HOST,)) | {"worker_concurrency": 0}
     client = make_client(**waiting)
-    session_id = Shopper(client).submit(engine=SENDS, allow_egress=True)
+    session_id = Shopper(client).submit(engine=NAME, allow_egress=True)
     sql("UPDATE tryon_sessions SET options = options - 'allow_egress'")
 
     shopper = Shopper(make_client(**settings(allowed_egress=(HOST,))))

@@ -24,6 +24,7 @@ COLUMNS = {
         *("expires_at", "engine", "options", "attempts", "claimed_by", "lease_until"),
         *("started_at", "finished_at", "stage", "progress", "warnings", "quality"),
         *("wrapped_key", "consent_version", "delete_inputs_early", "stored", "erasing"),
+        *("provenance", "checkpoint"),
         *("idempotency_key", "idempotency_digest", "webhook_url", "webhook_receiver"),
     },
     "webhook_deliveries": {

@@ -97,7 +97,7 @@ def test_a_session_whose_engine_is_still_loading_is_released(
 ) -> None:
     name = "tests.engines_for_tests:LoadsForEver"
     session_id = shopper.submit()
-    sql("UPDATE tryon_sessions SET engine = :name, attempts = 2", name=name)
+    sql("UPDATE tryon_sessions SET engine = 'acts', attempts = 2")
     worker = run("worker", engine="mock", engines=f"mock,{name}", grace_s=0.2)
     shopper.wait(session_id, "processing")
 

@@ -11,6 +11,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from decimal import Decimal
 from importlib.util import cache_from_source
 from io import BytesIO
 from pathlib import Path
@@ -22,9 +23,11 @@ import pytest
 from PIL import Image
 
 from app.config import Settings
-from app.engines import Caution, EngineSpec, child, find, process, scratch
+from app.engines import Caution, Cost, EngineSpec, child, process, scratch
+from app.engines.frames import Maker
 from app.engines.mock import FAULTS
 from app.engines.process import EngineProcess, Job, Output, _Child, _descendants
+from app.engines.registry import find
 from app.errors import EngineError, EngineUnavailable, FailureCode, RunCancelled
 from tests.conftest import NOT_APPLICABLE
 
@@ -275,6 +278,85 @@ def test_no_secret_of_the_server_is_in_an_engines_environment(
 
     assert "WEIGHTS_OF_TESTS" in heard
     assert not [name for name in heard if name.lower() in secrets]
+
+
+def test_home_and_caches_lie_where_they_go_with_the_process(acts: EngineProcess) -> None:
+    heard: list[str] = []
+
+    run(acts, "tell_caches", on_progress=lambda name, _: heard.append(name))
+
+    assert [name for name in heard if "tryonai-engine-" in name and name.endswith("/home")]
+    assert "HF_HUB_OFFLINE=1" in heard
+    assert "TRYONAI_DEVICE=None" in heard
+
+
+def test_other_hosts_are_out_of_reach_where_no_egress_is_declared(acts: EngineProcess) -> None:
+    heard: list[str] = []
+
+    run(acts, "call_abroad", on_progress=lambda name, _: heard.append(name))
+    run(acts, "call_itself")
+
+    assert len(heard) == 1
+    assert heard[0].startswith("192.0.2.1: this engine declares no egress")
+
+
+def test_a_checkpoint_is_kept_before_the_run_goes_on(acts: EngineProcess) -> None:
+    kept: list[str] = []
+
+    first = run_with(acts, "go_on", on_checkpoint=kept.append, key="k")
+    second = run_with(acts, "go_on", on_checkpoint=kept.append, resume={"step": 1}, key="k")
+
+    assert kept == ['{"step": 1}', '{"step": 2}']
+    assert (first.details, second.details["step"]) == ({"step": "1", "key": "k"}, "2")
+    assert first.cost == Cost(Decimal("0.075"), "USD")
+    assert first.maker == Maker("acts", "1", {})
+
+
+def test_a_checkpoint_that_is_refused_ends_the_run(acts: EngineProcess) -> None:
+    def refuse(state: str) -> None:
+        raise RunCancelled
+
+    with pytest.raises(RunCancelled):
+        run_with(acts, "go_on", on_checkpoint=refuse)
+
+    assert works(acts)
+
+
+def test_a_checkpoint_of_no_plain_values_is_an_engines_mistake(acts: EngineProcess) -> None:
+    with pytest.raises(EngineError) as caught:
+        run(acts, "keep_nonsense")
+
+    assert caught.value.failure is FailureCode.ENGINE_ERROR
+    assert "TypeError" in caught.value.log
+
+
+@pytest.mark.parametrize("for_good", [True, False])
+def test_a_run_hears_whether_it_is_cancelled_for_good(acts: EngineProcess, for_good: bool) -> None:
+    heard: list[str] = []
+    cancelled = threading.Event()
+
+    def hear(stage: str, _: float | None) -> None:
+        heard.append(stage)
+        cancelled.set()
+
+    with pytest.raises(RunCancelled):
+        run_with(
+            acts,
+            "tell_of_a_cancel",
+            on_progress=hear,
+            cancelled=cancelled,
+            for_good=lambda: for_good,
+        )
+
+    assert heard == ["waiting", f"for good: {for_good}"]
+
+
+def run_with(  # the same, with what few runs need
+    engine: EngineProcess, act: str, *, key: str = "", resume: Any = None, **more: Any
+) -> Output:
+    job = Job(person=PHOTO, garment=PHOTO, category=act, key=key, resume=resume)
+    given = {"timeout_s": 10, "on_progress": ignore, "cancelled": threading.Event(), **more}
+    return engine.run(job, **given)
 
 
 def test_signals_meant_for_the_server_leave_a_run_alone(acts: EngineProcess) -> None:
@@ -671,7 +753,7 @@ def test_closing_cancels_the_run_in_hand_and_is_final() -> None:
 
 SERVER = """
 import sys, threading, psutil
-from app.engines import find
+from app.engines.registry import find
 from app.engines.process import EngineProcess, Job
 
 told = threading.Semaphore(0)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from app.engines import find
+from app.engines.registry import find
 from app.engines.warp import WarpEngine
 from app.errors import EngineUnavailable
 

@@ -36,10 +36,8 @@ class WarpEngine:
         name="warp",
         version="1",
         title="Preview: bends the garment onto the body, on the CPU",
-        licences=(
-            Licence("warp", "Apache-2.0"),
-            *(Licence(weight.file, weight.licence) for weight in weights.WEIGHTS),
-        ),
+        licences=(Licence("warp", "Apache-2.0"),),
+        weights=weights.STATED,
         photo_types=("flat-lay",),
         min_side=MIN_SIDE,
     )

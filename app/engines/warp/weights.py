@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from app.engines import Weight as Stated
 from app.errors import EngineUnavailable
 
 HOW = "Run `python scripts/fetch_weights.py`, or set-up again."
@@ -96,6 +97,9 @@ FACE_DETECTION = Weight(
 )
 
 WEIGHTS = (POSE_DETECTION, POSE_LANDMARKS, SELFIE_SEGMENTATION, FACE_DETECTION)
+
+STATED = tuple(Stated(one.file, one.sha256, one.licence) for one in WEIGHTS)
+"""The same as engines state them."""
 
 LICENCE_FILE = "LICENSE-mediapipe"
 """The package's licence, beside the files it covers."""
