@@ -42,7 +42,7 @@ from sqlalchemy import (
     update,
 )
 from sqlalchemy.dialects import postgresql
-from sqlalchemy.orm import Session, aliased
+from sqlalchemy.orm import Session, aliased, undefer
 from sqlalchemy.sql.dml import ReturningUpdate
 from sqlalchemy.sql.elements import ColumnElement
 
@@ -118,6 +118,8 @@ class NewSession:
     once: tuple[Sequence[str], str] | None = None
     webhook_url: bytes | None = None
     webhook_receiver: str | None = None
+    request_id: str | None = None
+    traceparent: str | None = None
 
 
 class KeyTaken(Exception):
@@ -217,7 +219,7 @@ _TOLD = func.pg_notify(CHANNEL, bindparam("payload"))
 _GIVEN = (
     *("id", "user_token", "engine", "options", "input_image_url", "garment_image_url"),
     *("wrapped_key", "consent_version", "delete_inputs_early", "stored"),
-    *("webhook_url", "webhook_receiver"),
+    *("webhook_url", "webhook_receiver", "request_id", "traceparent"),
 )
 _TABLE = cast("Table", TryOnSession.__table__)
 # What writes is made once, of the table and not of the class: to build such a statement, or to let
@@ -252,6 +254,8 @@ def add_session(tx: Session, new: NewSession, *, count_to: int) -> tuple[Seen, i
         "delete_inputs_early": new.delete_inputs_early,
         "webhook_url": new.webhook_url,
         "webhook_receiver": new.webhook_receiver,
+        "request_id": new.request_id,
+        "traceparent": new.traceparent,
         "stored": new.stored,
         "retention": new.retention,
         "count_to": max(count_to, POSITION_LIMIT),
@@ -771,6 +775,7 @@ def claim_delivery(
     """Take the delivery that is due longest, but to none of these receivers, under a lease."""
     found = tx.execute(
         select(Delivery.id, TryOnSession)
+        .options(undefer(TryOnSession.request_id), undefer(TryOnSession.traceparent))
         .join(TryOnSession, TryOnSession.id == Delivery.session_id)
         .where(_due(busy=True), Delivery.next_at <= func.now())
         .order_by(Delivery.next_at)

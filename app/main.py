@@ -92,6 +92,15 @@ def create_app(
         docs_url=None,
         redoc_url=None,
         redirect_slashes=False,
+        # The framework's own would send what was refused, with the values, wherever a variable of
+        # its says so. Ours is `tracing`.
+        telemetry={
+            "tracing": False,
+            "metrics": False,
+            "logs": False,
+            "operation_spans": False,
+            "auto_configure": False,
+        },
         lifespan=_lifespan(settings, runtime),
         form_limits={
             "max_files": MAX_FILES,

@@ -34,6 +34,8 @@ class TryOnSession(Base):
     provenance: what made the picture: engine, version, digests, seed, cost; once completed.
     checkpoint: what an attempt has left for the next, sealed with the session's key; none once
         final.
+    request_id: of the create, for the log. traceparent: its place in a trace, where traces are
+        recorded (W3C Trace Context).
     lease_until: how long the claim holds; while the session waits, before when it is not claimed.
     """
 
@@ -101,6 +103,8 @@ class TryOnSession(Base):
     erasing: Mapped[str | None] = mapped_column(String(16))
     provenance: Mapped[dict[str, Any] | None] = mapped_column(JSONB(none_as_null=True))
     checkpoint: Mapped[bytes | None] = mapped_column(LargeBinary)
+    request_id: Mapped[str | None] = mapped_column(String(64), deferred=True)
+    traceparent: Mapped[str | None] = mapped_column(String(64), deferred=True)
 
     def is_over(self, now: datetime) -> bool:
         """Whether it is nobody's any more, at that moment of the database's clock."""

@@ -12,7 +12,7 @@ from datetime import timedelta
 import structlog
 from anyio import CapacityLimiter
 
-from app import __version__, crud
+from app import __version__, crud, tracing
 from app.config import Settings
 from app.database import Db, engine_of, has_schema, migrate, open_db, open_reads
 from app.engines import registry
@@ -227,7 +227,11 @@ def serving(settings: Settings, *, concurrency: int) -> Iterator[Runtime]:
     concurrency: slots of the worker; 0 for a process that only answers.
     A database that is away at the start is waited for; requests get 503 meanwhile.
     """
-    with open_runtime(settings) as runtime, ExitStack() as stack:
+    with (
+        tracing.exporting(__version__),
+        open_runtime(settings) as runtime,
+        ExitStack() as stack,
+    ):
         try:
             runtime.prepare()
         except DatabaseUnavailable as exc:

@@ -18,7 +18,9 @@ from typing import Any
 _CONNECTS = frozenset({"socket.connect", "socket.sendto", "socket.sendmsg"})
 _LOOKS_UP = frozenset({"socket.getaddrinfo", "socket.gethostbyname", "socket.gethostbyaddr"})
 
-_SECRET = re.compile(r"(^|_)(KEY|KEYS|TOKEN|SECRET|SECRETS|PASSWORD|PASSWD|PGPASSWORD|DSN)$")
+_SECRET = re.compile(
+    r"(^|_)(KEY|KEYS|TOKEN|SECRET|SECRETS|PASSWORD|PASSWD|PGPASSWORD|DSN|HEADERS)$"
+)
 _SECRETS = frozenset({"DATABASE_URL", "REDIS_URL"})
 """Settings, and libpq's, of which an engine has no need, nor what it imports or starts."""
 

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import re
 import time
+from contextlib import AbstractContextManager, nullcontext
+from http import HTTPStatus
 from uuid import UUID, uuid4
 
 import structlog
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from app import tracing
 from app.metrics import REQUEST_SECONDS, REQUESTS
 from app.services.ratelimit import ClientAddress
 from app.signing import Keyring
@@ -40,10 +43,19 @@ class RequestLogging:
         keyring: Keyring = scope["app"].state.runtime.keyring
         structlog.contextvars.clear_contextvars()
         structlog.contextvars.bind_contextvars(request_id=request_id)
-        await self._watched(scope, receive, send, request_id, keyring.client(address))
+        # A stranger's word would decide which of his calls are recorded, and under which number.
+        parent = headers.get("traceparent") if self._clients.trusts(peer) else None
+        with _traced(scope["method"], parent) as span:
+            await self._watched(scope, receive, send, request_id, keyring.client(address), span)
 
     async def _watched(
-        self, scope: Scope, receive: Receive, send: Send, request_id: str, client: str
+        self,
+        scope: Scope,
+        receive: Receive,
+        send: Send,
+        request_id: str,
+        client: str,
+        span: tracing.Span,
     ) -> None:
         began = time.perf_counter()
         status = 0
@@ -65,6 +77,7 @@ class RequestLogging:
             seconds = time.perf_counter() - began
             route = getattr(scope.get("route"), "path", None) or "unmatched"
             REQUESTS.labels(method, route, str(status)).inc()
+            _note(span, method, route, status)
             # What was waited on purpose says nothing about how quick we are.
             waited_s = scope["state"].get("waited_s", 0.0)
             REQUEST_SECONDS.labels(method, route).observe(seconds - waited_s)
@@ -78,6 +91,23 @@ class RequestLogging:
             )
 
 
+def _traced(method: str, parent: str | None) -> AbstractContextManager[tracing.Span]:
+    """Calls that change something; polls would drown them."""
+    if method not in _CHANGING:
+        return nullcontext(tracing.Span())
+    return tracing.span(method, kind="SERVER", parent=parent)
+
+
+def _note(span: tracing.Span, method: str, route: str, status: int) -> None:
+    span.name(f"{method} {route}")
+    span.note(
+        {"http.request.method": method, "http.route": route, "http.response.status_code": status}
+    )
+    if status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+        span.fail(str(status))
+
+
+_CHANGING = frozenset({"POST", "DELETE"})
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 
 

@@ -12,6 +12,7 @@ from functools import partial
 from typing import Annotated, Any, BinaryIO, Literal
 from uuid import UUID
 
+import structlog
 from anyio import to_thread
 from fastapi import (
     APIRouter,
@@ -30,7 +31,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 from starlette.datastructures import FormData
 from starlette.datastructures import UploadFile as UploadedFile
 
-from app import errors, preferences
+from app import errors, preferences, tracing
 from app.crud import Seen
 from app.deps import TOKEN_PATTERN, Owners, OwnersOrNone, Rt
 from app.engines import Category, Mode, PhotoType
@@ -567,6 +568,8 @@ def _read_form(form: CreateForm, rt: Runtime) -> Submission:
         else timedelta(seconds=form.retention_seconds),
         consent_version=form.consent_version,
         delete_inputs_early=form.delete_inputs == "on_completion",
+        request_id=structlog.contextvars.get_contextvars()["request_id"],
+        traceparent=tracing.here(),
     )
 
 

@@ -15,7 +15,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Mapping
-from contextlib import ExitStack
+from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, TypeVar, cast
@@ -23,7 +23,7 @@ from uuid import UUID
 
 import structlog
 
-from app import catalogue, crud
+from app import catalogue, crud, tracing
 from app.database import Db, translate
 from app.engines.frames import Job, Output, OutputFormat
 from app.engines.pool import EnginePool
@@ -188,9 +188,11 @@ class Attempts:
 
     def _attempt(self, row: TryOnSession, process: EngineProcess) -> None:
         attempt = Attempt(row.id, row.attempts, row.engine)
-        with structlog.contextvars.bound_contextvars(
-            session_id=str(row.id), attempt=row.attempts, engine=row.engine
-        ):
+        known: dict[str, Any] = {"session_id": str(row.id)}
+        known |= {"attempt": row.attempts, "engine": row.engine}
+        if row.request_id is not None:
+            known["request_id"] = row.request_id
+        with structlog.contextvars.bound_contextvars(**known), _traced(row) as span:
             waited_s = _waited_s(row)
             log.info("session.claimed", waited_s=waited_s)
             if row.attempts == 1 and waited_s is not None:
@@ -198,7 +200,10 @@ class Attempts:
             with self._guard:
                 self._in_work.append(attempt)
             try:
-                self._make(row, attempt, process)
+                outcome = self._make(row, attempt, process)
+                span.note({"tryonai.outcome": outcome})
+                if outcome in tuple(FailureCode):
+                    span.fail(outcome)
             finally:
                 with self._guard:
                     self._in_work.remove(attempt)
@@ -222,7 +227,8 @@ class Attempts:
             if name not in self.trouble and pool.busy < pool.size
         ]
 
-    def _make(self, row: TryOnSession, attempt: Attempt, process: EngineProcess) -> None:
+    def _make(self, row: TryOnSession, attempt: Attempt, process: EngineProcess) -> str:
+        """Returns the outcome."""
         began = time.monotonic()
         try:
             outcome = self._run(row, attempt, process)
@@ -241,28 +247,34 @@ class Attempts:
         JOBS.labels(row.engine, outcome).inc()
         JOB_SECONDS.labels(row.engine).observe(seconds)
         log.info("attempt.ended", outcome=outcome, seconds=round(seconds, 3))
+        return outcome
 
     def _run(self, row: TryOnSession, attempt: Attempt, process: EngineProcess) -> str:
         """The way that everybody hopes for. Returns `completed`, or `late`."""
         self._check_egress(row)
-        job = self._insist(attempt, lambda: self._read(row))
-        output = process.run(
-            job,
-            timeout_s=self._engines[row.engine].timeout_s or self._limits.timeout_s,
-            on_progress=attempt.report,
-            cancelled=attempt.cancelled,
-            on_checkpoint=partial(self._keep_checkpoint, row, attempt),
-            for_good=lambda: attempt.erased,
-        )
+        with tracing.span("read"):
+            job = self._insist(attempt, lambda: self._read(row))
+        with tracing.span("run"):
+            output = process.run(
+                job,
+                timeout_s=self._engines[row.engine].timeout_s or self._limits.timeout_s,
+                on_progress=attempt.report,
+                cancelled=attempt.cancelled,
+                on_checkpoint=partial(self._keep_checkpoint, row, attempt),
+                for_good=lambda: attempt.erased,
+            )
+            _trace_stages(output, ended=time.time())
         key = f"{erasure.OUTPUTS}/{row.id}/{attempt.number}.{SUFFIXES[job.output_format]}"
         lock = self._lock_of_output(row)
         sealed = lock.seal(key, output.data)
         written = receipts.written(sealed)
         try:
-            self._insist(attempt, lambda: self._storage.put(key, sealed))
-            done = self._insist(
-                attempt, lambda: self._complete(row, attempt, key, output, lock, written)
-            )
+            with tracing.span("store"):
+                self._insist(attempt, lambda: self._storage.put(key, sealed))
+            with tracing.span("commit"):
+                done = self._insist(
+                    attempt, lambda: self._complete(row, attempt, key, output, lock, written)
+                )
         except RunCancelled:
             done = None
         if done is None and not self._is_kept(row.id, key):
@@ -528,6 +540,26 @@ def _provenance(row: TryOnSession, output: Output) -> dict[str, Any]:
         "cost": cost and {"amount": str(cost.amount), "unit": cost.unit},
         "details": dict(output.details),
     }
+
+
+def _traced(row: TryOnSession) -> AbstractContextManager[tracing.Span]:
+    """The attempt as a step of the create's trace, after the wait, which is over."""
+    about: dict[str, str | int] = {
+        "tryonai.engine": row.engine,
+        "tryonai.attempt": row.attempts,
+    }
+    if row.attempts == 1 and row.started_at is not None:
+        began, ended = row.created_at, row.started_at
+        tracing.past("queue", about, began=began, ended=ended, parent=row.traceparent)
+    about["tryonai.mode"] = row.options["mode"]
+    return tracing.span("attempt", about, kind="CONSUMER", parent=row.traceparent)
+
+
+def _trace_stages(output: Output, *, ended: float) -> None:
+    """The engine's stages, from the last one back: it tells how long each took, one by one."""
+    for stage, seconds in reversed(list(output.timings_s.items())):
+        tracing.past(stage, began=ended - seconds, ended=ended)
+        ended -= seconds
 
 
 def _left_open(row: TryOnSession, option: str) -> str:

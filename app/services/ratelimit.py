@@ -81,11 +81,12 @@ class ClientAddress:
         """peer: who holds the connection. forwarded_for: every `X-Forwarded-For`, joined."""
         hops = [_without_port(hop.strip()) for hop in forwarded_for.split(",") if hop.strip()]
         address = peer
-        while hops and self._is_trusted(address):
+        while hops and self.trusts(address):
             address = hops.pop()
         return address
 
-    def _is_trusted(self, address: str) -> bool:
+    def trusts(self, address: str) -> bool:
+        """Whether it is one of the operator's proxies."""
         try:
             ip = ipaddress.ip_address(address)
         except ValueError:

@@ -49,7 +49,8 @@ SEED_LIMIT = 2**32
 class Submission:
     """What a client asked for, checked.
 
-    owner: the keyed hash of its token. retention: shortens the operator's.
+    owner: the keyed hash of its token. retention: shortens the operator's. request_id, traceparent:
+        of the request.
     """
 
     owner: str
@@ -68,6 +69,8 @@ class Submission:
     retention: timedelta | None = None
     consent_version: str | None = None
     delete_inputs_early: bool = False
+    request_id: str | None = None
+    traceparent: str | None = None
 
 
 @dataclass(frozen=True)
@@ -163,6 +166,8 @@ def submit(
         stored={name: receipts.written(data) for name, data in files.items()},
         webhook_url=None if url is None else vault.seal_url(session_id, url),
         webhook_receiver=submission.receiver,
+        request_id=submission.request_id,
+        traceparent=submission.traceparent,
         once=None if once is None else (once.keys, once.digests[0]),
     )
     committing = False

@@ -26,7 +26,7 @@ from uuid import UUID
 import structlog
 from anyio import CapacityLimiter, to_thread
 
-from app import crud
+from app import crud, tracing
 from app.crud import Claimed
 from app.database import Db, translate
 from app.errors import WebhookRefused
@@ -243,13 +243,19 @@ class Courier:
         self._bell.set()
 
     async def _deliver(self, claimed: Claimed) -> None:
+        # A task has a context of its own.
+        row = claimed.session
+        structlog.contextvars.bind_contextvars(session_id=str(row.id), request_id=row.request_id)
         try:
-            await self._attempt(claimed)
+            about = {"tryonai.attempt": claimed.attempt}
+            with tracing.span("webhook", about, kind="CLIENT", parent=row.traceparent) as span:
+                span.note({"tryonai.outcome": await self._attempt(claimed)})
         except Exception as exc:  # a process edge: the lease brings it back
             away = translate(exc)
             log.warning("webhook.broken", error=type(exc).__name__, exc_info=away is None)
 
-    async def _attempt(self, claimed: Claimed) -> None:
+    async def _attempt(self, claimed: Claimed) -> str:
+        """Returns what the metric calls it."""
         began = self._loop.time()
         outcome = await self._call(claimed)
         state, wait = _judge(outcome, claimed.attempt)
@@ -258,13 +264,13 @@ class Courier:
         write = log.info if state is DeliveryState.DELIVERED else log.warning
         write(
             "webhook.attempt",
-            session_id=str(claimed.session.id),
             attempt=claimed.attempt,
             state=state.value,
             status=outcome.status,
             error=outcome.error,
             seconds=round(self._loop.time() - began, 3),
         )
+        return _said(outcome)
 
     async def _call(self, claimed: Claimed) -> Outcome:
         receiver = where_to(self._vault, claimed.session)

@@ -26,6 +26,7 @@ COLUMNS = {
         *("wrapped_key", "consent_version", "delete_inputs_early", "stored", "erasing"),
         *("provenance", "checkpoint"),
         *("idempotency_key", "idempotency_digest", "webhook_url", "webhook_receiver"),
+        *("request_id", "traceparent"),
     },
     "webhook_deliveries": {
         *("id", "session_id", "state", "attempts", "next_at", "claimed_by", "last_status"),
