@@ -1,10 +1,6 @@
 import "./globals.css";
 import { createRoot, hydrateRoot } from "react-dom/client";
-import { readTheme } from "@/lib/token";
 import { Page } from "./page";
-
-const theme = readTheme();
-if (theme !== null) document.documentElement.dataset.theme = theme;
 
 const root = document.getElementById("root");
 if (root === null) throw new Error("index.html has no #root");

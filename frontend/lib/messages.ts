@@ -346,6 +346,7 @@ export const messages = {
   erase: {
     title: "Your photos",
     nothing: "Nothing of yours is on the server.",
+    unknown: "The server has not said yet what it has of yours.",
     until: "until everything is erased",
     stored: (sessions: number, pictures: number, until: string) =>
       `${plural(sessions, "session", "sessions")} with ${plural(pictures, "picture", "pictures")} on the server, the last one until ${until}`,

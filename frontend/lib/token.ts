@@ -73,7 +73,7 @@ function isKnown(one: unknown): one is Known {
 
 export type Theme = "light" | "dark";
 
-/** What the visitor chose; null follows the system. */
+/** What the visitor chose; null follows the system. index.html reads it, too, before it paints. */
 export function readTheme(): Theme | null {
   const kept = read(THEME);
   return kept === "light" || kept === "dark" ? kept : null;

@@ -166,8 +166,9 @@ export function useTryOn(client: Client, limits: PictureLimits): TryOn {
     if (phase === "completed" || phase === "failed") void readHistory();
   }, [phase, readHistory]);
 
-  // Sessions that go on beside the one that is shown.
-  const others = state.history.some((one) => !isFinal(one) && one.id !== working);
+  // Sessions that go on beside the one that is shown, or nobody knows which there are.
+  const others =
+    state.more === null || state.history.some((one) => !isFinal(one) && one.id !== working);
   useEffect(() => {
     if (!others) return;
     const timer = setInterval(readHistory, LIST_MS);

@@ -32,10 +32,13 @@ def test_the_script_is_small_enough(built_page: None) -> None:
 def test_nothing_holds_up_the_first_paint_but_the_style(built_page: None) -> None:
     text = (DIST / "index.html").read_text()
 
-    assert all('type="module"' in tag for tag in re.findall(r"<script[^>]*>", text))
+    fetched = re.findall(r"<script[^>]*src[^>]*>", text)
+    assert fetched
+    assert all('type="module"' in tag for tag in fetched)
     assert len(re.findall(r'<link[^>]*rel="stylesheet"', text)) == 1
     assert not re.findall(r'(?:src|href)="(?:https?:)?//', text)
-    assert not re.findall(r"<script[^>]*>[^<]", text)
+    inline = re.findall(r"<script>(.*?)</script>", text, re.DOTALL)
+    assert sum(map(len, inline)) < 400
 
 
 @pytest.mark.parametrize("size", [_SMALL, _ZOOMED, _REFLOWED], ids=["360 px", "200 %", "400 %"])
@@ -143,6 +146,21 @@ def test_a_choice_of_colours_is_kept(visit: MakeVisit) -> None:
     me.page.reload()
 
     assert dark != light
+    assert me.page.evaluate(paper) == dark
+
+
+def test_the_first_paint_has_the_chosen_colours(visit: MakeVisit) -> None:
+    """Before any script has come: nobody is dazzled at night."""
+    me = visit(color_scheme="light").open()
+    me.forgive("ERR_FAILED")
+    me.page.get_by_role("button", name="Use dark colours").click()
+    paper = "getComputedStyle(document.body).backgroundColor"
+    dark = me.page.evaluate(paper)
+    me.page.route(re.compile(r"/assets/.*\.js$"), lambda route: route.abort())
+
+    me.page.reload()
+
+    assert me.page.locator("html").get_attribute("data-theme") == "dark"
     assert me.page.evaluate(paper) == dark
 
 

@@ -11,12 +11,14 @@ const AROUND = 2 * Math.PI * RADIUS;
 
 interface ErasePanelProps {
   sessions: Session[];
+  /** The server has said which there are. */
+  known: boolean;
   now: () => number;
   onErase: () => void;
 }
 
 /** What the server still has of this visitor, for how long, and the way to end it. */
-export function ErasePanel({ sessions, now, onErase }: ErasePanelProps) {
+export function ErasePanel({ sessions, known, now, onErase }: ErasePanelProps) {
   const time = useNow(now, sessions.length > 0);
   const last = sessions.reduce<Session | null>(
     (late, one) => (late === null || one.expires_at > late.expires_at ? one : late),
@@ -26,7 +28,7 @@ export function ErasePanel({ sessions, now, onErase }: ErasePanelProps) {
     <>
       <h3 className="heading text-lg font-semibold">{words.title}</h3>
       {last === null ? (
-        <p className="my-4.5 text-[15px] text-mute">{words.nothing}</p>
+        <p className="my-4.5 text-[15px] text-mute">{known ? words.nothing : words.unknown}</p>
       ) : (
         <div className="my-4.5 flex items-center gap-5">
           <Ring

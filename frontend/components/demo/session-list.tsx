@@ -14,6 +14,8 @@ const FEW = 4;
 
 interface SessionListProps {
   sessions: Session[];
+  /** The server has said which there are. */
+  known: boolean;
   garments: Garment[];
   shownId: string | null;
   address: (path: string) => string;

@@ -140,6 +140,7 @@ export function DemoSectionInteractive({ apiBase = "" }: DemoSectionProps) {
         <div className="mt-6 grid gap-6 lg:grid-cols-[1.45fr_1fr]">
           <SessionList
             sessions={state.history}
+            known={state.more !== null}
             garments={catalogue.garments}
             shownId={shown?.id ?? null}
             address={client.address}
@@ -157,6 +158,7 @@ export function DemoSectionInteractive({ apiBase = "" }: DemoSectionProps) {
             ) : (
               <ErasePanel
                 sessions={state.history}
+                known={state.more !== null}
                 now={client.now}
                 onErase={() => setErasing("all")}
               />
