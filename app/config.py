@@ -94,6 +94,7 @@ class Settings(BaseSettings):
 
     log_format: Literal["console", "json"] = "console"
     log_level: Literal["debug", "info", "warning", "error"] = "info"
+    sentry_dsn: SecretStr | None = None
     metrics_token: SecretStr | None = None
     metrics_port: Annotated[int, Field(ge=0, le=65535)] | None = None
 

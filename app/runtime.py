@@ -11,8 +11,9 @@ from datetime import timedelta
 
 import structlog
 from anyio import CapacityLimiter
+from pydantic import SecretStr
 
-from app import __version__, crud, tracing
+from app import __version__, crud, reports, tracing
 from app.config import Settings
 from app.database import Db, engine_of, has_schema, migrate, open_db, open_reads
 from app.engines import registry
@@ -228,6 +229,7 @@ def serving(settings: Settings, *, concurrency: int) -> Iterator[Runtime]:
     A database that is away at the start is waited for; requests get 503 meanwhile.
     """
     with (
+        reports.reporting(_text(settings.sentry_dsn), release=__version__),
         tracing.exporting(__version__),
         open_runtime(settings) as runtime,
         ExitStack() as stack,
@@ -343,3 +345,7 @@ def _scheduler(runtime: Runtime) -> Scheduler:
         recover_every=timedelta(seconds=min(RECOVER_EVERY_S, settings.lease_seconds / 3)),
         max_attempts=settings.max_attempts,
     )
+
+
+def _text(secret: SecretStr | None) -> str | None:
+    return None if secret is None else secret.get_secret_value()

@@ -33,7 +33,7 @@ def test_no_log_tells_anything_of_a_shopper(
         max_file_mb=1,
     ).ready()
 
-    signed = _do_everything(server, sql)
+    signed = do_everything(server, sql)
 
     server.terminate()
     assert server.wait() == 0
@@ -61,7 +61,7 @@ def test_no_log_tells_anything_of_a_shopper(
         _check_lines(server.text)
 
 
-def _do_everything(server: Server, sql: Sql) -> list[str]:
+def do_everything(server: Server, sql: Sql) -> list[str]:
     """Use the service well and badly; returns the secret part of each signed URL that was given."""
     http = server.shopper.http
     http.headers["X-Forwarded-For"] = ADDRESS
