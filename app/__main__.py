@@ -88,6 +88,7 @@ def _parser() -> argparse.ArgumentParser:
     checking.add_argument("--session", metavar="ID", help="also whether it is of this session")
     add("init-db", init_db, "prepare the database; may be run again")
     _add_try(add("try", try_on, "run an engine on files or folders, without a server"))
+    _add_engine(add("engine", check_engine, "see whether an engine keeps the contract"))
     doctoring = add("doctor", doctor, "check every part and say what to do")
     doctoring.add_argument("--json", action="store_true", help="print what is in force as JSON")
     return parser
@@ -106,6 +107,21 @@ def _add_try(trying: argparse.ArgumentParser) -> None:
     add("--mode", choices=MODES, default="balanced")
     add("--seed", type=_between(0, 2**32 - 1), default=0)
     add("--engine", help="instead of ENGINE; any, also package.module:Class")
+
+
+def _add_engine(engine: argparse.ArgumentParser) -> None:
+    actions = engine.add_subparsers(required=True, metavar="ACTION")
+    text = "run the conformance checks on an engine, in a process as the server's"
+    checking = actions.add_parser("check", help=text, description=text)
+    checking.add_argument("engine", help="a word as in ENGINES, also package.module:Class")
+    checking.add_argument(
+        "--report", type=Path, metavar="FILE", help="findings and pictures as one HTML page"
+    )
+    checking.add_argument(
+        "--pay",
+        action="store_true",
+        help="also one that sends pictures elsewhere: some thirty runs, which may cost money",
+    )
 
 
 def _between(least: int, most: int) -> Callable[[str], int]:
@@ -398,6 +414,42 @@ def try_on(settings: Settings, options: argparse.Namespace) -> int:
     except tryout.Unusable as exc:
         print(f"tryonai: {exc.detail}", file=sys.stderr)
         return 2
+
+
+def check_engine(settings: Settings, options: argparse.Namespace) -> int:
+    """Exit status 1 when a check does not hold."""
+    import tempfile
+
+    from app.engines.conformance import checks, report
+    from app.runtime import offered_engine
+
+    settings = settings.model_copy(update={"allow_noncommercial": True})  # it is told, not refused
+    offered = offered_engine(options.engine, settings)
+    if offered.info.egress is not None and not options.pay:
+        raise TryOnError(
+            f"{offered.info.name} sends pictures to {offered.info.egress.host}, some thirty times: "
+            "say --pay if that is meant. They are the catalogue's: nobody is in them."
+        )
+    found = []
+    with (
+        tempfile.TemporaryDirectory(prefix="tryonai-conformance-") as folder,
+        checks.examining(
+            offered,
+            Path(folder),
+            weights_dir=settings.weights_dir,
+            timeout_s=settings.engine_timeout,
+            memory_mb=settings.engine_memory_mb,
+        ) as kit,
+    ):
+        for name, one in checks.examine(kit):
+            found.append((name, one))
+            mark = {True: "ok", False: "FAILS", None: "-"}[one.ok]
+            print(f"{mark:<6} {report.sentence(name):<26} {one.said}".rstrip(), flush=True)
+        if options.report is not None:
+            options.report.write_text(report.page(offered.info, found, kit.shown), "utf-8")
+    failed = sum(one.ok is False for _, one in found)
+    print(f"{offered.info.name}: {failed} of {len(found)} do not hold" if failed else "All hold.")
+    return 1 if failed else 0
 
 
 def _in_force(settings: Settings, runtime: Runtime, parts: dict[str, Part]) -> dict[str, object]:

@@ -18,6 +18,11 @@ from typing import Any
 _CONNECTS = frozenset({"socket.connect", "socket.sendto", "socket.sendmsg"})
 _LOOKS_UP = frozenset({"socket.getaddrinfo", "socket.gethostbyname", "socket.gethostbyaddr"})
 
+REFUSED: list[str] = []
+"""The hosts that this process was not let connect to, the first few."""
+
+_MOST = 20
+
 _SECRET = re.compile(
     r"(^|_)(KEY|KEYS|TOKEN|SECRET|SECRETS|PASSWORD|PASSWD|PGPASSWORD|DSN|HEADERS)$"
 )
@@ -56,7 +61,9 @@ class Gate:
             host = arguments[0]
         if host and not is_local(host):
             name = host.decode("ascii", "replace") if isinstance(host, bytes) else str(host)
-            self._on_refused(name)
+            if name not in REFUSED and len(REFUSED) < _MOST:
+                REFUSED.append(name)
+                self._on_refused(name)
             raise PermissionError(f"{name}: this engine declares no egress, so it may not connect")
 
 
