@@ -14,7 +14,7 @@ import { userToken } from "@/lib/token";
 const USUAL_ORIGIN = "http://localhost:8000";
 
 export function App({ apiBase }: { apiBase: string }) {
-  const [client] = useState(() => createClient({ base: apiBase, token: userToken() }));
+  const [client] = useState(() => createClient({ base: apiBase, token: userToken }));
   const origin = useSyncExternalStore(
     () => () => undefined,
     () => location.origin,

@@ -27,13 +27,16 @@ export type NewSession = Omit<
 
 /** The server answered, and said no. */
 export class ApiError extends Error {
-  constructor(
-    readonly status: number,
-    readonly problem: Pick<Problem, "code" | "title" | "detail">,
-    /** Seconds until another try makes sense, where the server said so. */
-    readonly retryAfterS: number | null,
-  ) {
+  readonly status: number;
+  readonly problem: Pick<Problem, "code" | "title" | "detail">;
+  /** Seconds until another try makes sense, where the server said so. */
+  readonly retryAfterS: number | null;
+
+  constructor(status: number, problem: ApiError["problem"], retryAfterS: number | null) {
     super(problem.detail);
+    this.status = status;
+    this.problem = problem;
+    this.retryAfterS = retryAfterS;
   }
 }
 
@@ -86,10 +89,21 @@ const MOST_PAGES = 10;
 const RECEIPT = "/api/tryon/receipts/{receipt_id}";
 const ONE = "/api/tryon/sessions/{session_id}";
 
-/** base: empty for the page's own origin, or another's, such as `https://tryon.example.com`. */
-export function createClient({ base = "", token }: { base?: string; token: string }): Client {
+interface ClientOptions {
+  /** Empty for the page's own origin, or another's, such as `https://tryon.example.com`. */
+  base?: string;
+  /** Makes or remembers the owner; asked once, at the first call that needs one. */
+  token: () => string;
+}
+
+export function createClient({ base = "", token }: ClientOptions): Client {
   let offsetMs = 0;
-  const owner = { "X-User-Token": token };
+  let mine: string | null = null;
+  function own(): string {
+    mine ??= token();
+    return mine;
+  }
+  const owner = () => ({ "X-User-Token": own() });
 
   async function tracked(request: Request): Promise<Response> {
     const response = await answered(fetch(request));
@@ -111,10 +125,10 @@ export function createClient({ base = "", token }: { base?: string; token: strin
     now: () => Date.now() + offsetMs,
 
     create: (session, options) =>
-      upload(base + SESSIONS, { ...session, user_token: token }, options),
+      upload(base + SESSIONS, { ...session, user_token: own() }, options),
 
     async read(id, { etag, waitS, signal }) {
-      const headers: Record<string, string> = { ...owner, Prefer: `wait=${waitS}` };
+      const headers: Record<string, string> = { ...owner(), Prefer: `wait=${waitS}` };
       if (etag !== null) headers["If-None-Match"] = etag;
       const path = { session_id: id };
       const { data, error, response } = await api.GET(ONE, { params: { path }, headers, signal });
@@ -129,7 +143,7 @@ export function createClient({ base = "", token }: { base?: string; token: strin
       let cursor: string | null | undefined;
       for (let page = 0; page < MOST_PAGES && cursor !== null; page += 1) {
         const params = { query: { limit: 100, ...(cursor ? { cursor } : {}) } };
-        const { data, error, response } = await api.GET(SESSIONS, { params, headers: owner });
+        const { data, error, response } = await api.GET(SESSIONS, { params, headers: owner() });
         const listed = must(data, error, response);
         sessions.push(...listed.items);
         cursor = listed.next_cursor;
@@ -139,10 +153,10 @@ export function createClient({ base = "", token }: { base?: string; token: strin
 
     async erase(id) {
       const params = { path: { session_id: id } };
-      const receipts = await eraseAt(api.DELETE(ONE, { params, headers: proving(owner) }));
+      const receipts = await eraseAt(api.DELETE(ONE, { params, headers: proving(owner()) }));
       return receipts[0] ?? null;
     },
-    eraseAll: () => eraseAt(api.DELETE(SESSIONS, { headers: proving(owner) })),
+    eraseAll: () => eraseAt(api.DELETE(SESSIONS, { headers: proving(owner()) })),
 
     async receipt(sessionId) {
       const path = { receipt_id: sessionId };
@@ -152,7 +166,7 @@ export function createClient({ base = "", token }: { base?: string; token: strin
 
     async picture(path, signal = new AbortController().signal) {
       // The catalogue is open to all: there the token would only cost a preflight.
-      const headers = path.startsWith(SESSIONS) ? owner : {};
+      const headers = path.startsWith(SESSIONS) ? owner() : {};
       const response = await tracked(
         new Request(new URL(base + path, location.href), { headers, signal }),
       );

@@ -22,11 +22,13 @@ export type RejectionCode = "empty" | "unreadable" | "too_small" | "too_large";
 
 /** Why a file is not taken, before anything is sent. */
 export class Rejection extends Error {
-  constructor(
-    readonly code: RejectionCode,
-    readonly facts: { name: string; width?: number; height?: number; limit?: number },
-  ) {
+  readonly code: RejectionCode;
+  readonly facts: { name: string; width?: number; height?: number; limit?: number };
+
+  constructor(code: RejectionCode, facts: Rejection["facts"]) {
     super(code);
+    this.code = code;
+    this.facts = facts;
   }
 }
 

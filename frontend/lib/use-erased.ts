@@ -66,7 +66,8 @@ export function useErased(client: Client, { history, more, run }: State): Erased
   }, [client, live, complete, change]);
 
   return {
-    sessions: erased(known, live ?? [], client.now()),
+    // A page that is rendered on a server asks no clock.
+    sessions: known.length > 0 ? erased(known, live ?? [], client.now()) : [],
     forget: useCallback((ids) => change((before) => forget(before, ids)), [change]),
   };
 }

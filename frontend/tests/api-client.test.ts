@@ -11,7 +11,7 @@ beforeAll(() => server.listen({ onUnhandledRequest: "error" }));
 afterEach(() => server.resetHandlers());
 afterAll(() => server.close());
 
-const client = createClient({ base: BASE, token: "my-own-secret" });
+const client = createClient({ base: BASE, token: () => "my-own-secret" });
 const never = new AbortController().signal;
 const upload = { key: "a-key", onProgress: () => undefined, signal: never };
 const form = { person_image: new Blob(["photo"], { type: "image/jpeg" }), garment_id: "henley" };
@@ -111,6 +111,24 @@ test("a poll brings the session and its tag", async () => {
   const seen = await client.read("one", { etag: null, waitS: 20, signal: never });
 
   expect(seen).toEqual({ session: session("processing"), etag: '"f"', waited: false });
+});
+
+test("the owner is made at the first call, and once, where nothing is stored", async () => {
+  const owners: (string | null)[] = [];
+  server.use(
+    http.get(SESSIONS, ({ request }) => {
+      owners.push(request.headers.get("X-User-Token"));
+      return HttpResponse.json({ items: [], next_cursor: null });
+    }),
+  );
+  const secrets = ["secret-1", "secret-2"];
+  const forgetful = createClient({ base: BASE, token: () => secrets.shift() ?? "" });
+  expect(secrets).toHaveLength(2);
+
+  await forgetful.list();
+  await forgetful.list();
+
+  expect(owners).toEqual(["secret-1", "secret-1"]);
 });
 
 test("reading what is gone says which error it is", async () => {

@@ -36,7 +36,7 @@ interface DemoSectionProps {
 
 /** The Product Preview: a conductor over one reducer. It stands alone on any React page. */
 export function DemoSectionInteractive({ apiBase = "" }: DemoSectionProps) {
-  const [client] = useState(() => createClient({ base: apiBase, token: userToken() }));
+  const [client] = useState(() => createClient({ base: apiBase, token: userToken }));
   const catalogue = useCatalogue(client);
   const limits = catalogue.engine?.limits ?? USUAL_LIMITS;
   const tryOn = useTryOn(client, { minSide: limits.min_side, maxBytes: limits.max_file_bytes });
@@ -65,7 +65,7 @@ export function DemoSectionInteractive({ apiBase = "" }: DemoSectionProps) {
     <section
       id="preview"
       aria-labelledby="preview-title"
-      className="border-y border-line bg-sunk py-14 lg:py-21"
+      className="border-y border-line bg-sunk py-14 text-ink lg:py-21"
     >
       <div className="mx-auto w-[min(1200px,100%-2rem)] lg:w-[min(1200px,100%-3rem)]">
         <div className="mb-8 flex flex-wrap items-end justify-between gap-x-6 gap-y-4">
