@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from itertools import product
 
 from prometheus_client import (
     CollectorRegistry,
@@ -82,6 +83,8 @@ STORAGE_FAILURES = Counter(
     ["operation", "reason"],
     registry=REGISTRY,
 )
+for _operation, _reason in product(("written", "read", "deleted"), ("full", "unavailable")):
+    STORAGE_FAILURES.labels(_operation, _reason)  # or the first failure would be no increase
 WEBHOOKS = Counter(
     "tryonai_webhook_attempts_total",
     "Attempts to deliver a webhook, by the class of the answer's status, or why there was none.",
