@@ -86,6 +86,10 @@ def _parser() -> argparse.ArgumentParser:
         "--keys", type=Path, metavar="FILE", help="a saved key set, instead of this installation's"
     )
     checking.add_argument("--session", metavar="ID", help="also whether it is of this session")
+    storing = add("storage", storage_init, "prepare the bucket of an s3:// STORAGE")
+    storing.add_argument(
+        "what", choices=["init"], help="make it, suspend versioning, set a life cycle; may be rerun"
+    )
     add("init-db", init_db, "prepare the database; may be run again")
     _add_try(add("try", try_on, "run an engine on files or folders, without a server"))
     _add_engine(add("engine", check_engine, "see whether an engine keeps the contract"))
@@ -364,6 +368,17 @@ def _receipt_keys(settings: Settings, file: Path | None) -> list[bytes]:
         raise receipts.ReceiptInvalid("This installation has no keys: name a key set with --keys.")
     keep = timedelta(days=settings.receipt_retention_days)
     return receipts.Issuer(Keyring(settings.secrets).receipt_seeds, keep=keep).public_keys
+
+
+def storage_init(settings: Settings, _: argparse.Namespace) -> int:
+    """Exit status 1 when something is left to be done by hand."""
+    from app.runtime import bucket_of
+
+    work = bucket_of(settings).make_ready()
+    print("\n".join(work.done))
+    for sentence in work.left:
+        print(f"LEFT: {sentence}")
+    return 1 if work.left else 0
 
 
 def init_db(settings: Settings, _: argparse.Namespace) -> int:

@@ -15,7 +15,7 @@ from app.engines.process import EngineProcess
 from app.engines.registry import BUILT_IN
 from app.errors import EngineUnavailable, StorageFull
 from app.problems import of_exception
-from app.runtime import Runtime
+from app.runtime import Runtime, bucket_of
 from app.schemas import EngineState, Health, Part
 
 OK = Part(status="ok")
@@ -34,7 +34,7 @@ def examine(rt: Runtime) -> Health:
     queue = _queue(rt)
     parts = {
         "database": _part(lambda: _check_database(rt)),
-        "storage": _part(rt.storage.check, hint="Look at the folder of STORAGE and its rights."),
+        "storage": _part(rt.storage.check, hint="Look at STORAGE, and at our rights there."),
         "queue": queue if isinstance(queue, Part) else OK,
         "worker": _part(lambda: _check_worker(rt)),
         "engine": _engine(rt),
@@ -59,6 +59,7 @@ def examine_all(rt: Runtime) -> dict[str, Part]:
     parts = examine(rt).parts | {
         "engine": _try_engine(rt),
         "disk": _disk(rt),
+        **_bucket(rt),
         "clock": _part(lambda: _clock(rt)),
         "keys": _part(lambda: _check_keys(rt)),
     }
@@ -69,9 +70,23 @@ def examine_all(rt: Runtime) -> dict[str, Part]:
     return parts
 
 
+def _bucket(rt: Runtime) -> dict[str, Part]:
+    """What of an S3 bucket would break a promise; of other stores' it is not known."""
+    if not rt.settings.storage.startswith("s3://"):
+        return {}
+
+    def check() -> Part:
+        if faults := bucket_of(rt.settings).faults():
+            hint = "`python -m app storage init` mends what can be."
+            return Part(status="degraded", detail=" ".join([*faults, hint]))
+        return OK
+
+    return {"bucket": _part(check)}
+
+
 def _disk(rt: Runtime) -> Part:
     """Room on the disk of the pictures, and of the embedded database."""
-    folders = [rt.settings.storage_folder, rt.settings.data_dir]
+    folders = [rt.settings.storage_folder or rt.settings.data_dir, rt.settings.data_dir]
     free = min(shutil.disk_usage(_existing(folder)).free for folder in folders)
     if free < LOW_DISK_BYTES:
         return Part(status="degraded", detail=f"{free // 2**20} MiB are free: make room.")

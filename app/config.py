@@ -39,6 +39,10 @@ def _from_root(value: Path) -> Path:
 
 Words = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split)]
 
+_OBJECT_STORE = re.compile(
+    r"(s3|gs|az)://[a-zA-Z0-9][a-zA-Z0-9._-]*(/[a-z0-9][a-z0-9_-]*(\.[a-z0-9_-]+)*)*/?"
+)
+_ENDPOINT = re.compile(r"https?://[^/?#@\s]+/?")
 _RATE = re.compile(r"^\s*\d+\s*(/|per)\s*\d*\s*(second|minute|hour|day)s?\s*$", re.IGNORECASE)
 
 
@@ -55,6 +59,12 @@ class Settings(BaseSettings):
     data_dir: Path = Path(".data")
     weights_dir: Path = Path("weights")
     storage: str = "uploads"
+    storage_timeout: Annotated[float, Field(ge=0.1, le=300)] = 5
+    aws_access_key_id: SecretStr | None = None
+    aws_secret_access_key: SecretStr | None = None
+    aws_session_token: SecretStr | None = None
+    aws_region: str | None = None
+    aws_endpoint_url: str | None = None
     encrypt_pictures: bool = True
     secret_key: SecretStr | None = None
 
@@ -128,13 +138,24 @@ class Settings(BaseSettings):
     @field_validator("storage")
     @classmethod
     def _known_storage(cls, value: str) -> str:
-        if "://" in value:
-            raise ValueError("only a folder can be used; s3:// and the like are not supported yet")
-        return value
+        if "://" in value and not _OBJECT_STORE.fullmatch(value):
+            raise ValueError(
+                "name a folder, or an object store like s3://bucket/prefix (also gs:// and az://), "
+                "its prefix in a-z, 0-9, -, _ and ."
+            )
+        return value.rstrip("/") if "://" in value else value
+
+    @field_validator("aws_endpoint_url")
+    @classmethod
+    def _endpoint(cls, value: str | None) -> str | None:
+        if value is not None and not _ENDPOINT.fullmatch(value):
+            raise ValueError("write it like https://host:port, without a path, user or password")
+        return value and value.rstrip("/")
 
     @property
-    def storage_folder(self) -> Path:
-        return _from_root(Path(self.storage))
+    def storage_folder(self) -> Path | None:
+        """Where the pictures lie on a disk of ours; None where they are in an object store."""
+        return None if "://" in self.storage else _from_root(Path(self.storage))
 
     @property
     def max_file_bytes(self) -> int:

@@ -79,7 +79,8 @@ PURGED = Counter(
 )
 STORAGE_FAILURES = Counter(
     "tryonai_storage_failures_total",
-    "What the storage refused: operation is written, read or deleted; reason full or unavailable.",
+    "What the storage refused, after all tries: operation is written, read, deleted or listed;"
+    " reason full or unavailable, and of an object store also denied, no_bucket or refused.",
     ["operation", "reason"],
     registry=REGISTRY,
 )

@@ -23,6 +23,7 @@ from app.errors import DatabaseUnavailable, SettingsError
 from app.postgres import EmbeddedPostgres
 from app.services import rotation
 from app.services.attempts import Attempts, WorkerLimits
+from app.services.buckets import Bucket
 from app.services.cleanup import Scheduler
 from app.services.crypto import Vault
 from app.services.egress import EgressRules
@@ -34,7 +35,7 @@ from app.services.queue import Bell, Queue
 from app.services.receipts import Issuer
 from app.services.receivers import Caller, Receivers
 from app.services.sessions import Door
-from app.services.storage import LocalStorage, Storage
+from app.services.storage import Access, LocalStorage, Storage
 from app.services.waits import Waits
 from app.services.webhooks import LOOKUPS, Courier
 from app.services.worker import Worker
@@ -125,6 +126,36 @@ def image_limits(settings: Settings) -> ImageLimits:
     )
 
 
+def storage_of(settings: Settings) -> Storage:
+    """What STORAGE names. Raises SettingsError."""
+    if settings.storage_folder is not None:
+        return LocalStorage(settings.storage_folder)
+    from app.services.objects import ObjectStorage  # noqa: PLC0415 - a laptop has no client for it
+
+    return ObjectStorage(settings.storage, storage_access(settings))
+
+
+def bucket_of(settings: Settings) -> Bucket:
+    """The bucket that STORAGE names. Raises SettingsError where it names none of S3."""
+    retention = timedelta(hours=settings.retention_hours)
+    return Bucket(settings.storage, storage_access(settings), retention=retention)
+
+
+def storage_access(settings: Settings) -> Access:
+    return Access(
+        timeout_s=settings.storage_timeout,
+        endpoint=settings.aws_endpoint_url,
+        region=settings.aws_region,
+        key_id=_revealed(settings.aws_access_key_id),
+        secret=_revealed(settings.aws_secret_access_key),
+        session_token=_revealed(settings.aws_session_token),
+    )
+
+
+def _revealed(value: SecretStr | None) -> str | None:
+    return None if value is None else value.get_secret_value()
+
+
 def offered_engine(word: str, settings: Settings) -> OfferedEngine:
     """The engine that a word of ENGINES means, with what the settings give it.
 
@@ -205,7 +236,7 @@ def open_runtime(settings: Settings) -> Iterator[Runtime]:
             reads=reads,
             polls=polls,
             waits=Waits(polls, reads),
-            storage=LocalStorage(settings.storage_folder),
+            storage=storage_of(settings),
             vault=Vault(keyring.wrapping, encrypt=settings.encrypt_pictures),
             issuer=Issuer(
                 keyring.receipt_seeds, keep=timedelta(days=settings.receipt_retention_days)

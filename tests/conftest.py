@@ -29,6 +29,7 @@ from app.main import create_app
 from app.postgres import EmbeddedPostgres
 from app.services import cleanup
 from app.services.storage import LocalStorage
+from tests.seaweed import SeaweedFS, running
 
 SECRET = "a secret that only the tests know"
 
@@ -94,6 +95,13 @@ def db(database_url: str) -> Iterator[Db]:
 @pytest.fixture
 def storage(tmp_path: Path) -> LocalStorage:
     return LocalStorage(tmp_path / "uploads")
+
+
+@pytest.fixture(scope="session")
+def seaweed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SeaweedFS]:
+    """The run's S3 server; who kills or freezes it takes one of his own."""
+    with running(tmp_path_factory.mktemp("seaweed")) as server:
+        yield server
 
 
 MakeSettings = Callable[..., Settings]

@@ -1,7 +1,7 @@
-"""Where pictures are kept: objects under keys, on the local disk.
+"""Where pictures are kept: objects under keys. What every storage promises, and the local disk.
 
 A key is a relative path of plain words, `inputs/<session id>/person.jpg`. What was written is
-durable when `put` returns, and is there whole or not at all.
+durable when `put` returns, and is there whole or not at all. Another one: `services/objects`.
 """
 
 from __future__ import annotations
@@ -12,9 +12,9 @@ import re
 import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import BinaryIO, Protocol
+from typing import BinaryIO, Literal, Protocol
 
 import structlog
 
@@ -26,7 +26,9 @@ log = structlog.get_logger(__name__)
 _KEY = re.compile(r"[a-z0-9][a-z0-9_.-]*(/[a-z0-9.][a-z0-9_.-]*)*")
 _PUT_TRIES = 5
 _FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
-_DRAFT = ".draft-"
+DRAFT = ".draft-"
+
+Verb = Literal["read", "written", "deleted", "listed"]
 
 
 class PictureMissing(TryOnError):
@@ -46,7 +48,7 @@ class StoredObject:
     @property
     def is_draft(self) -> bool:
         """Whether its writer was interrupted, or is still at it."""
-        return _DRAFT in self.key
+        return DRAFT in self.key
 
 
 class Storage(Protocol):
@@ -83,6 +85,21 @@ class Storage(Protocol):
 
     def check(self) -> None:
         """Raises StorageUnavailable or StorageFull when nothing could be stored now."""
+
+
+@dataclass(frozen=True)
+class Access:
+    """How an object store is reached; what is None, its client looks for where every client does.
+
+    timeout_s: what one request may take; with its tries about twice that at most.
+    """
+
+    timeout_s: float
+    endpoint: str | None = None
+    region: str | None = None
+    key_id: str | None = None
+    secret: str | None = field(default=None, repr=False)
+    session_token: str | None = field(default=None, repr=False)
 
 
 class LocalStorage:
@@ -149,7 +166,7 @@ class LocalStorage:
             except FileNotFoundError:
                 continue
             key = file.path[above:].replace(os.sep, "/")
-            if _is_key(key):
+            if is_key(key):
                 yield StoredObject(key, stat.st_size, stat.st_mtime)
             elif not self._told_of_strangers:
                 # A file manager's, like .DS_Store. Its name may tell of somebody.
@@ -170,7 +187,7 @@ class LocalStorage:
 
     def check(self) -> None:
         # Among the inputs, so that the sweep finds a probe that a crash has left.
-        probe = self.root / "inputs" / f"{_DRAFT}{secrets.token_hex(8)}"
+        probe = self.root / "inputs" / f"{DRAFT}{secrets.token_hex(8)}"
         with _translated("written"):
             probe.parent.mkdir(parents=True, exist_ok=True)
             try:
@@ -180,14 +197,13 @@ class LocalStorage:
                     probe.unlink(missing_ok=True)
 
     def _path(self, key: str) -> Path:
-        if not _is_key(key):
-            raise ValueError("a storage key is made of plain words")
+        check_key(key)
         return self.root / key
 
     def _put(self, target: Path, data: bytes) -> None:
         # Plain strings from here on: pathlib was a third of what a create's put takes of the CPU.
         folder = str(target.parent)
-        draft = f"{folder}/{_DRAFT}{secrets.token_hex(8)}"
+        draft = f"{folder}/{DRAFT}{secrets.token_hex(8)}"
         new = _make_folder(folder)
         try:
             self._write(draft, data)
@@ -213,12 +229,18 @@ class LocalStorage:
             os.fsync(fd)
 
 
-def _is_key(text: str) -> bool:
+def is_key(text: str) -> bool:
     return _KEY.fullmatch(text) is not None and ".." not in text
 
 
+def check_key(text: str) -> None:
+    """Raises ValueError: a mistake of ours, for no client names a key."""
+    if not is_key(text):
+        raise ValueError("a storage key is made of plain words")
+
+
 @contextmanager
-def _translated(verb: str) -> Iterator[None]:
+def _translated(verb: Verb) -> Iterator[None]:
     """Say in our words what the file system said, without a path."""
     try:
         yield

@@ -7,6 +7,7 @@ import os
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from uuid import uuid4
 
@@ -16,15 +17,30 @@ from hypothesis import strategies as st
 
 from app.errors import StorageFull, StorageUnavailable
 from app.services.storage import LocalStorage, PictureMissing, Storage
+from tests.seaweed import BUCKET, SeaweedFS
 
-BACK_ENDS: dict[str, Callable[[Path], Storage]] = {
-    "local": lambda folder: LocalStorage(folder / "uploads"),
-}
+Make = Callable[[], Storage]
 
 
-@pytest.fixture(params=BACK_ENDS)
-def store(request: pytest.FixtureRequest, tmp_path: Path) -> Storage:
-    return BACK_ENDS[request.param](tmp_path)
+@pytest.fixture
+def make_local(tmp_path: Path) -> Make:
+    return lambda: LocalStorage(tmp_path / "uploads")
+
+
+@pytest.fixture
+def make_s3(seaweed: SeaweedFS) -> Make:
+    """Each below a prefix of its own, in one bucket."""
+    from app.services.objects import ObjectStorage  # noqa: PLC0415 - needs the extra's packages
+
+    # SeaweedFS takes a second more for each that deletes the same key at the same time.
+    access = replace(seaweed.access, timeout_s=30)
+    return lambda: ObjectStorage(f"s3://{BUCKET}/contract/{uuid4().hex}", access)
+
+
+@pytest.fixture(params=["make_local", pytest.param("make_s3", marks=pytest.mark.cluster)])
+def store(request: pytest.FixtureRequest) -> Storage:
+    make: Make = request.getfixturevalue(request.param)
+    return make()
 
 
 def keys(store: Storage, prefix: str = "inputs") -> list[str]:

@@ -193,7 +193,7 @@ def test_without_engines_nothing_starts() -> None:
         ("mock_failure_rate", "1.5"),
         ("log_level", "the-value"),
         ("rate_limit_create", "the-value"),
-        ("storage", "s3://the-value"),
+        ("storage", "ftp://the-value"),
         ("worker_concurrency", "-1"),
         ("trusted_proxies", "the-value"),
         ("database_pool_size", "0"),
@@ -244,3 +244,26 @@ def test_a_secret_is_made_where_there_are_no_hard_links(
     assert first == second
     (file,) = tmp_path.iterdir()
     assert (file.name, stat.S_IMODE(file.stat().st_mode)) == ("secret_key", 0o600)
+
+
+@pytest.mark.parametrize(
+    "storage",
+    ["s3://", "s3:///prefix", "s3://bucket/../up", "s3://bucket//x", "s3://b/A b", "file:///x"],
+)
+def test_an_object_store_that_cannot_be_meant_is_refused(storage: str) -> None:
+    with pytest.raises(SettingsError, match="STORAGE"):
+        settings(storage=storage)
+
+
+def test_an_object_store_has_no_folder() -> None:
+    found = settings(storage="s3://bucket/shop/pictures/")
+
+    assert (found.storage, found.storage_folder) == ("s3://bucket/shop/pictures", None)
+
+
+@pytest.mark.parametrize("endpoint", ["host:9000", "http://me:secret@host", "http://host/path"])
+def test_an_endpoint_is_an_address_without_path_and_password(endpoint: str) -> None:
+    with pytest.raises(SettingsError, match="AWS_ENDPOINT_URL") as caught:
+        settings(aws_endpoint_url=endpoint)
+
+    assert endpoint not in str(caught.value)
