@@ -20,6 +20,7 @@ import psutil
 from app import __version__, logs
 from app.config import ROOT
 from bench import (
+    costs,
     encrypt,
     engine,
     expiry,
@@ -56,6 +57,7 @@ PARTS: dict[str, Callable[..., list[Figure]]] = {
     "webhooks": webhooks.measure,
     "expiry": expiry.measure,
     "purge": purge.measure,
+    "costs": costs.measure,
     "encrypt": encrypt.measure,
     "engine": engine.measure,
     "page": page.measure,

@@ -30,11 +30,11 @@ def measure(folder: Path, *, quick: bool) -> list[Figure]:
         load.run(running.port, [request], count=POSTS // 2)  # connections, caches, threads
         for _ in range(3 if quick else 7):
             floors.append(_decode_ms(picture))
-            database = _database_cpu_s(folder)
+            database = database_cpu_s(folder)
             began = running.cpu_s()
             done = load.run(running.port, [request], count=POSTS)
             ours.append(1000 * (running.cpu_s() - began) / POSTS)
-            behind.append(1000 * (_database_cpu_s(folder) - database) / POSTS)
+            behind.append(1000 * (database_cpu_s(folder) - database) / POSTS)
             walls.append(done.p50_ms)
     found = ratio(ours, floors)
     return [
@@ -65,6 +65,6 @@ def _decode_ms(picture: bytes) -> float:
     return 1000 * (time.process_time() - began) / DECODES
 
 
-def _database_cpu_s(folder: Path) -> float:
+def database_cpu_s(folder: Path) -> float:
     times = [process.cpu_times() for process in server.database(folder)]
     return float(sum(one.user + one.system for one in times))

@@ -5,6 +5,8 @@ from __future__ import annotations
 import ast
 import json
 import re
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -100,6 +102,15 @@ def test_every_metric_is_documented_and_no_other() -> None:
     documented = " ".join(name for name, *_ in rows("docs/operations.md", "Metrics"))
 
     assert set(re.findall(r"`(tryonai_\w+)", documented)) == counted | set(gauges.NAMES)
+
+
+def test_the_tables_of_capacity_are_those_of_the_script() -> None:
+    command = [sys.executable, str(ROOT / "scripts/capacity.py")]
+    printed = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+    tables = printed.strip().split("\n\n")
+
+    assert len(tables) == 2
+    assert [one for one in tables if one not in (ROOT / "docs/operations.md").read_text()] == []
 
 
 _MARK = re.compile(r"\[\^([a-z-]+)\]")
