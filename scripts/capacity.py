@@ -107,8 +107,8 @@ def limits(*, engine_s: float = ENGINE_S) -> str:
 
 def _round(number: float) -> int:
     """To two digits: more was not measured."""
-    digits = max(0, math.floor(math.log10(number)) - 1)
-    return round(number / 10**digits) * 10**digits
+    step = int(10 ** max(0, math.floor(math.log10(number)) - 1))
+    return round(number / step) * step
 
 
 def _short(number: float) -> str:
@@ -116,13 +116,9 @@ def _short(number: float) -> str:
 
 
 def _cores(number: float) -> str:
-    return (
-        f"{_round(number):,}"
-        if number >= 10
-        else f"{number:.1g}"
-        if number < 1
-        else f"{number:.1f}"
-    )
+    if number >= 10:
+        return f"{_round(number):,}"
+    return f"{number:.1f}" if number >= 1 else f"{number:.1g}"
 
 
 def _share(share: float) -> str:
@@ -130,12 +126,10 @@ def _share(share: float) -> str:
 
 
 def _bytes(count: float) -> str:
-    for unit in ("B", "kB", "MB", "GB"):
-        if count < 1000:
-            break
-        count /= 1000
-    else:
-        unit = "TB"
+    units = iter(("B", "kB", "MB", "GB", "TB"))
+    unit = next(units)
+    while count >= 1000:
+        count, unit = count / 1000, next(units)
     return f"{count:.2g} {unit}" if count < 100 else f"{_round(count)} {unit}"
 
 
