@@ -211,6 +211,7 @@ class FailureCode(StrEnum):
     ENGINE_ERROR = "engine_error"
     WORKER_LOST = "worker_lost"
     MODEL_ERROR = "model_error"
+    CONTENT_REFUSED = "content_refused"
 
 
 SENTENCES = MappingProxyType(
@@ -248,6 +249,9 @@ SENTENCES = MappingProxyType(
         ),
         FailureCode.WORKER_LOST: "The work was interrupted several times. Please try again.",
         FailureCode.MODEL_ERROR: "The model could not make a picture this time. Please try again.",
+        FailureCode.CONTENT_REFUSED: (
+            "The service that makes the pictures refused these. Use another photo or garment."
+        ),
     }
 )
 

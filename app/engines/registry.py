@@ -31,7 +31,11 @@ from app.engines.warp import weights as preflight_weights
 from app.errors import SettingsError
 
 BUILT_IN = MappingProxyType(
-    {"warp": "app.engines.warp:WarpEngine", "mock": "app.engines.mock:MockEngine"}
+    {
+        "warp": "app.engines.warp:WarpEngine",
+        "mock": "app.engines.mock:MockEngine",
+        "remote": "app.engines.remote:RemoteEngine",
+    }
 )
 """Engines of this package, by name; imported only when asked for."""
 
