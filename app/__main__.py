@@ -25,6 +25,7 @@ from app.engines import CATEGORIES, MODES, PHOTO_TYPES
 from app.errors import DatabaseUnavailable, TryOnError
 
 if TYPE_CHECKING:
+    from app.crud import InWork
     from app.runtime import Runtime
     from app.schemas import Part
     from app.services.cleanup import SweepReport
@@ -70,9 +71,11 @@ def _parser() -> argparse.ArgumentParser:
     working.add_argument(
         "--concurrency", type=_between(1, 64), help="slots, instead of WORKER_CONCURRENCY"
     )
+    working.add_argument("--engines", type=_words, help="instead of ENGINES, comma-separated")
     purging = add("purge", purge, "erase what has expired, once; for cron")
     purging.add_argument("--sweep", action="store_true", help="also make files and rows agree")
     add("rotate-keys", rotate_keys, "wrap the keys of all sessions under the first SECRET_KEY")
+    add("queues", queues, "show what waits, the workers, and what each is doing")
     telling = add("webhooks", webhooks, "show the webhooks of live sessions, newest first")
     telling.add_argument("--limit", type=_between(1, 100_000), default=100)
     telling.add_argument(
@@ -126,6 +129,10 @@ def _add_engine(engine: argparse.ArgumentParser) -> None:
         action="store_true",
         help="also one that sends pictures elsewhere: some thirty runs, which may cost money",
     )
+
+
+def _words(text: str) -> tuple[str, ...]:
+    return tuple(word.strip() for word in text.split(",") if word.strip())
 
 
 def _between(least: int, most: int) -> Callable[[str], int]:
@@ -200,9 +207,13 @@ def _end(*_: object) -> None:
 
 def work(settings: Settings, options: argparse.Namespace) -> int:
     """Work until SIGTERM or Ctrl-C."""
+    if options.engines:
+        settings = settings.model_copy(update={"engines": options.engines})
+    concurrency = options.concurrency or max(1, settings.worker_concurrency)
+    if settings.task_queue == "celery":
+        return _work_for_celery(settings, concurrency)
     from app.runtime import serving
 
-    concurrency = options.concurrency or max(1, settings.worker_concurrency)
     woken, waker = socket.socketpair()
     waker.setblocking(False)
     # Written to as the signal arrives: waiting for an Event would miss one that comes just before.
@@ -218,6 +229,19 @@ def work(settings: Settings, options: argparse.Namespace) -> int:
         print(f"Working with {concurrency} slot(s); Ctrl-C ends.", flush=True)
         woken.recv(1)
     return 0
+
+
+def _work_for_celery(settings: Settings, concurrency: int) -> int:
+    from app import metrics_folder
+
+    with ExitStack() as stack:
+        stack.enter_context(metrics_folder.shared(settings.data_dir))
+        from app import celery_app  # now, because what counts must know the folder
+
+        if settings.metrics_port is not None:
+            stack.enter_context(_metrics(settings, settings.metrics_port))
+        print(f"Working with {concurrency} process(es); Ctrl-C ends.", flush=True)
+        return celery_app.work(settings, concurrency=concurrency)
 
 
 def _metrics(settings: Settings, port: int) -> AbstractContextManager[object]:
@@ -272,6 +296,43 @@ def rotate_keys(settings: Settings, _: argparse.Namespace) -> int:
         done = rotation.rotate(runtime.db, runtime.vault, on_progress=_progress("rewrapped"))
     print(f"keys wrapped anew: {done.rewrapped}, not readable: {done.unreadable}")
     return 1 if done.unreadable else 0
+
+
+def queues(settings: Settings, _: argparse.Namespace) -> int:
+    """A worker without a session is idle; a session without a worker waits for its lease to end."""
+    from app import crud
+    from app.runtime import open_runtime
+
+    with open_runtime(settings) as runtime:
+        runtime.prepare()
+        with runtime.reads() as tx:
+            waiting = {one.engine: one for one in crud.queues(tx)}
+            busy = crud.in_work(tx, limit=10_000)
+            alive = crud.worker_names(tx)
+        print(f"{'engine':<32} {'waiting':>8} {'oldest':>8} {'in work':>8} {'messages':>8}")
+        for engine in dict.fromkeys((*runtime.engines, *waiting)):
+            here = waiting.get(engine) or crud.EngineQueue(engine, 0, 0, 0.0)
+            messages = runtime.broker.length(engine) if runtime.broker else "-"
+            told = "away" if messages is None else messages
+            oldest = f"{here.oldest_s:.0f} s"
+            print(f"{engine:<32} {here.waiting:>8} {oldest:>8} {here.processing:>8} {told:>8}")
+    print(f"\nworkers: {len(alive)}")
+    for name in alive:
+        own = [one for one in busy if one.row.claimed_by == name]
+        print("\n".join(f"{name:<56} {_at_work(one)}" for one in own) or f"{name:<56} idle")
+    for one in busy:
+        if one.row.claimed_by not in alive:
+            print(f"{one.row.claimed_by:<56} gone; {_at_work(one)}")
+    return 0
+
+
+def _at_work(one: InWork) -> str:
+    row = one.row
+    done = "" if row.progress is None else f" {row.progress:.0%}"
+    return (
+        f"{row.engine}, session {row.id}, attempt {row.attempts}, {row.stage or 'reading'}{done}, "
+        f"for {one.since_s:.0f} s, lease {one.lease_s:.0f} s"
+    )
 
 
 def webhooks(settings: Settings, options: argparse.Namespace) -> int:

@@ -80,6 +80,8 @@ class Settings(BaseSettings):
     mock_failure_rate: Annotated[float, Field(ge=0, le=1)] = 0.1
     mock_faults: Words = ()
 
+    task_queue: Literal["inprocess", "celery"] = "inprocess"
+    redis_url: SecretStr | None = None
     worker_concurrency: Annotated[int, Field(ge=0, le=64)] = 1
     lease_seconds: Annotated[float, Field(ge=0.5)] = 30
     max_attempts: Annotated[int, Field(ge=1, le=100)] = 3
@@ -113,7 +115,7 @@ class Settings(BaseSettings):
     def _absolute(cls, value: Path | None) -> Path | None:
         return None if value is None else _from_root(value)
 
-    @field_validator("log_format", "log_level", mode="before")
+    @field_validator("log_format", "log_level", "task_queue", mode="before")
     @classmethod
     def _lower(cls, value: object) -> object:
         return value.lower() if isinstance(value, str) else value
@@ -123,6 +125,13 @@ class Settings(BaseSettings):
     def _readable_rate(cls, value: str) -> str:
         if not _RATE.match(value):
             raise ValueError("this is no rate; write it like 10/minute")
+        return value
+
+    @field_validator("redis_url")
+    @classmethod
+    def _redis(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is not None and not value.get_secret_value().startswith(("redis://", "rediss://")):
+            raise ValueError("write it like redis://:password@host:6379/0, or rediss:// for TLS")
         return value
 
     @field_validator("trusted_proxies")

@@ -694,14 +694,100 @@ def lost(tx: Session, *, limit: int) -> list[TryOnSession]:
     return list(tx.scalars(query))
 
 
+def overlooked(tx: Session, *, for_s: float, limit: int) -> list[tuple[UUID, str]]:
+    """Sessions that could have been claimed for so long, with their engines; the oldest first."""
+    query = (
+        select(TryOnSession.id, TryOnSession.engine)
+        .where(
+            TryOnSession.status == Status.CREATED,
+            _live,
+            func.coalesce(TryOnSession.lease_until, TryOnSession.updated_at)
+            <= func.now() - _seconds(for_s),
+        )
+        .order_by(TryOnSession.created_at)
+        .limit(limit)
+    )
+    return [(session_id, engine) for session_id, engine in tx.execute(query)]
+
+
+class EngineQueue(NamedTuple):
+    """Numbers of live sessions of one engine. oldest_s: how long the first one waits."""
+
+    engine: str
+    waiting: int
+    processing: int
+    oldest_s: float
+
+
+def queues(tx: Session) -> list[EngineQueue]:
+    """One an engine that has any, by name."""
+    row = TryOnSession
+    waits = row.status == Status.CREATED
+    oldest = func.extract("epoch", func.now() - func.min(row.created_at).filter(waits))
+    query = (
+        select(
+            row.engine,
+            func.count().filter(waits),
+            func.count().filter(~waits),
+            func.coalesce(oldest, 0),
+        )
+        .where(row.status.in_([Status.CREATED, Status.PROCESSING]), _live)
+        .group_by(row.engine)
+        .order_by(row.engine)
+    )
+    return [
+        EngineQueue(engine, waiting, processing, float(oldest_s))
+        for engine, waiting, processing, oldest_s in tx.execute(query)
+    ]
+
+
+class InWork(NamedTuple):
+    """A claimed session. since_s, lease_s: how long it is claimed, and for how long it still is."""
+
+    row: TryOnSession
+    since_s: float
+    lease_s: float
+
+
+def in_work(tx: Session, *, limit: int) -> list[InWork]:
+    """The longest first."""
+    row = TryOnSession
+    since = func.extract("epoch", func.now() - row.started_at)
+    lease = func.extract("epoch", row.lease_until - func.now())
+    query = (
+        select(row, since, lease)
+        .where(row.status == Status.PROCESSING, _live)
+        .order_by(row.started_at)
+        .limit(limit)
+    )
+    return [InWork(found, float(age), float(left)) for found, age, left in tx.execute(query)]
+
+
+def as_present(worker: str) -> str:
+    """The name of the connection by which a worker is seen to live."""
+    return f"tryonai {worker}"
+
+
+_PRESENT = (
+    "pg_locks JOIN pg_stat_activity USING (pid) WHERE locktype = 'advisory' AND granted"
+    " AND classid = :key AND database ="
+    " (SELECT oid FROM pg_database WHERE datname = current_database())"
+)
+
+
 def workers(tx: Session) -> int:
     """How many worker processes are alive, on any host: each holds a shared lock."""
-    counted = text(
-        "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND granted"
-        " AND classid = :key AND database ="
-        " (SELECT oid FROM pg_database WHERE datname = current_database())"
-    )
+    counted = text(f"SELECT count(*) FROM {_PRESENT}")  # noqa: S608 - a constant
     return int(tx.scalar(counted, {"key": PRESENCE_LOCK}) or 0)
+
+
+def worker_names(tx: Session) -> list[str]:
+    """Their names, as they claim sessions."""
+    found = text(
+        f"SELECT application_name FROM {_PRESENT} ORDER BY application_name"  # noqa: S608
+    )
+    names = tx.scalars(found, {"key": PRESENCE_LOCK})
+    return [name.removeprefix(as_present("")) for name in names]
 
 
 # --- keys -----------------------------------------------------------------------------------

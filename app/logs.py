@@ -49,7 +49,7 @@ def configure(*, style: Literal["console", "json"], level: str) -> None:
     root.handlers = [handler]
     root.setLevel(level.upper())
     # Their lines say nothing that ours do not; at `info` they would double each of them.
-    for name in ("uvicorn.error", "apscheduler", "alembic"):
+    for name in ("uvicorn.error", "apscheduler", "alembic", "celery", "kombu"):
         logging.getLogger(name).setLevel(max(root.level, logging.WARNING))
     # At `debug` it writes down each request: the URL of a webhook, which may hold a secret.
     for name in ("httpcore", "httpx"):

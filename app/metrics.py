@@ -74,6 +74,12 @@ LEASES_LOST = Counter(
     "Claimed sessions that were taken back because their lease ran out.",
     registry=REGISTRY,
 )
+RINGS = Counter(
+    "tryonai_queue_messages_total",
+    "Messages to the broker of sessions that wait: sent, failed (and tried again), dropped.",
+    ["outcome"],
+    registry=REGISTRY,
+)
 PURGED = Counter(
     "tryonai_sessions_purged_total", "Sessions erased because they expired.", registry=REGISTRY
 )

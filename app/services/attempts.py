@@ -116,7 +116,7 @@ class Attempts:
         leases: Db,
         limits: WorkerLimits,
     ) -> None:
-        self.name = f"{socket.gethostname()[:40]}:{os.getpid()}:{secrets.token_hex(4)}"
+        self.name = f"{socket.gethostname()[:32]}:{os.getpid()}:{secrets.token_hex(4)}"
         self._db = db
         self._vault = vault
         self._leases = leases

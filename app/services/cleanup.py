@@ -24,7 +24,7 @@ from app.errors import SENTENCES, FailureCode, ServiceError
 from app.metrics import LEASES_LOST, ORPHANS, PURGED
 from app.models import TryOnSession
 from app.services import erasure
-from app.services.queue import Queue
+from app.services.queue import Broker, Queue
 from app.services.receipts import Issuer, Reason
 from app.services.storage import Storage
 
@@ -48,6 +48,10 @@ GATHER_S = 5.0
 # What falls due is erased at once, and tried again for so long; then it is for the whole purge,
 # which comes less often, and so tells the log less often of what cannot be erased.
 LATELY = timedelta(minutes=2)
+
+# A message takes milliseconds: what waits longer has none, or waits for a worker that is free.
+OVERLOOKED_S = 5.0
+OVERLOOKED = 10_000
 
 RECEIPTS_AT_ONCE = 1000
 # Larger than erasure.BATCH: with that a purge spent 0.50 ms of CPU a session, with this 0.35.
@@ -107,6 +111,16 @@ def recover(db: Db, queue: Queue, *, max_attempts: int) -> int:
         lost.warning("session.lost", again=False)
         lost.warning("session.failed", engine=row.engine, code=code, why="the lease ran out")
     return len(back) + len(ended)
+
+
+def ring_again(db: Db, broker: Broker) -> int:
+    """Tell workers again of what nobody has claimed: the broker may have lost its messages."""
+    with db.begin() as tx:
+        waiting = crud.overlooked(tx, for_s=OVERLOOKED_S, limit=OVERLOOKED)
+    rung = broker.ring_again(waiting)
+    if rung:
+        log.info("queue.rung_again", sessions=rung)
+    return rung
 
 
 def finish_inputs(db: Db, storage: Storage) -> None:
@@ -200,6 +214,7 @@ class Scheduler:
     """Runs all of it in threads of this process: what is urgent as it falls due, the rest by clock.
 
     purge_every: between two purges that look at everything; the others only at what fell due.
+    broker: whose lost messages are made up for; None where NOTIFY rings.
     """
 
     def __init__(
@@ -212,6 +227,7 @@ class Scheduler:
         purge_every: timedelta,
         recover_every: timedelta,
         max_attempts: int,
+        broker: Broker | None = None,
     ) -> None:
         self.stopping = threading.Event()
         self.orphans: int | None = None
@@ -222,6 +238,7 @@ class Scheduler:
         self._soon = (
             _guarded(lambda: recover(db, queue, max_attempts=max_attempts)),
             _guarded(lambda: finish_inputs(db, storage)),
+            *([] if broker is None else [_guarded(lambda: ring_again(db, broker))]),
         )
         self._recover_every_s = recover_every.total_seconds()
         self._recovering = threading.Thread(

@@ -38,12 +38,12 @@ PATIENCE_S = 2.0
 class Events:
     """Listens in a thread of its own from `start` to `stop`.
 
-    present: hold the shared lock by which `crud.workers` counts live workers.
+    present: the name of a worker: hold the shared lock by which `crud.workers` finds live ones.
     revive: called when the database is away; may bring an embedded one back.
     """
 
     def __init__(
-        self, url: str, *, present: bool, revive: Callable[[], None] = lambda: None
+        self, url: str, *, present: str | None, revive: Callable[[], None] = lambda: None
     ) -> None:
         self._url = url
         self._present = present
@@ -114,7 +114,8 @@ class Events:
             with connection.cursor() as cursor, selectors.DefaultSelector() as selector:
                 selector.register(connection, selectors.EVENT_READ)
                 selector.register(self._woken, selectors.EVENT_READ)
-                if self._present:
+                if self._present is not None:
+                    cursor.execute("SET application_name TO %s", (crud.as_present(self._present),))
                     cursor.execute("SELECT pg_advisory_lock_shared(%s, 0)", (crud.PRESENCE_LOCK,))
                 cursor.execute(f"LISTEN {crud.CHANNEL}")
                 self.connected.set()

@@ -7,6 +7,7 @@ it wait (`crud.add_session`, `crud.put_back`).
 from __future__ import annotations
 
 import threading
+from collections.abc import Sequence
 from typing import Protocol
 from uuid import UUID
 
@@ -20,6 +21,20 @@ class Queue(Protocol):
         Never raises, because a lost ring costs seconds and not a job; and never blocks, because it
         is called on the event loop.
         """
+
+
+class Broker(Queue, Protocol):
+    """One whose messages may be lost, so that somebody has to look after them."""
+
+    def start(self) -> None: ...
+
+    def stop(self) -> None: ...
+
+    def length(self, engine: str) -> int | None:
+        """How many messages wait for workers with this engine; None while it is away."""
+
+    def ring_again(self, sessions: Sequence[tuple[UUID, str]]) -> int:
+        """Say it again of these, with their engines, where it was not said lately; of how many."""
 
 
 class Bell:

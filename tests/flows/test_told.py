@@ -6,7 +6,7 @@ from uuid import UUID, uuid4
 
 from app.database import Db
 from app.services.storage import LocalStorage
-from tests.flows.conftest import Shopper, Sql, working
+from tests.flows.conftest import Run, Shopper, Sql, wait_for, working
 
 
 def test_it_makes_its_attempt_at_the_session_it_was_told_of(
@@ -47,3 +47,28 @@ def test_one_that_is_put_back_is_not_tried_before_its_time(
         assert not worker.engine_trouble
 
     assert shopper.see(session_id)["attempts"] == 1
+
+
+def test_queues_shows_what_waits_and_what_each_worker_is_doing(
+    run: Run, shopper: Shopper, sql: Sql
+) -> None:
+    worker = run("worker", mock_seconds=60)
+    busy = shopper.submit()
+    wait_for(lambda: shopper.see(busy)["stage"])
+    gone = shopper.submit()
+    sql(
+        "UPDATE tryon_sessions SET status = 'processing', claimed_by = 'far:1:abc',"
+        " started_at = now(), lease_until = now() + interval '1 minute' WHERE id = :id",
+        id=gone,
+    )
+    shopper.submit()
+
+    shown = run("queues")
+
+    assert shown.wait() == 0
+    lines = {line.split()[0]: line.split() for line in shown.text.splitlines() if line}
+    assert lines["mock"][1] == "1"
+    assert lines["mock"][-2:] == ["2", "-"]
+    assert lines["workers:"][1] == "1"
+    assert f"{busy}," in next(line for name, line in lines.items() if f":{worker.pid}:" in name)
+    assert lines["far:1:abc"][1] == "gone;"

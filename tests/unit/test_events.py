@@ -18,7 +18,7 @@ from app.services.events import Events
 
 @pytest.fixture
 def events(database_url: str) -> Iterator[Events]:
-    events = Events(database_url, present=True)
+    events = Events(database_url, present="host:1:abcd")
     yield events
     events.stop()
 
@@ -56,11 +56,12 @@ def test_a_lost_connection_comes_back_and_says_so(events: Events, db: Db) -> Non
 
 
 def test_a_live_worker_is_counted_and_a_stopped_one_is_not(database_url: str, db: Db) -> None:
-    events = Events(database_url, present=True)
+    events = Events(database_url, present="host:1:abcd")
     events.start()
     assert events.connected.wait(10)
     with db() as tx:
         assert crud.workers(tx) == 1
+        assert crud.worker_names(tx) == ["host:1:abcd"]
 
     events.stop()
 
@@ -73,7 +74,7 @@ def test_a_live_worker_is_counted_and_a_stopped_one_is_not(database_url: str, db
 
 
 def test_who_only_answers_is_no_worker(database_url: str, db: Db) -> None:
-    events = Events(database_url, present=False)
+    events = Events(database_url, present=None)
     events.start()
     assert events.connected.wait(10)
 
@@ -94,7 +95,7 @@ def test_a_process_that_ends_does_not_wait_for_a_database_that_is_slow_to_come_b
         begun.set()
         go_on.wait(30)
 
-    events = Events("postgresql+psycopg2://localhost:1/nothing", present=False, revive=revive)
+    events = Events("postgresql+psycopg2://localhost:1/nothing", present=None, revive=revive)
     events.start()
     assert begun.wait(10)
 

@@ -1,0 +1,85 @@
+"""Servers of other programs, each started by the test that needs it, on loopback."""
+
+from __future__ import annotations
+
+import shutil
+import signal
+import socket
+import subprocess
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+START_S = 10
+
+
+def program(name: str) -> str:
+    """Where it is; without it the test is skipped."""
+    found = shutil.which(name)
+    if found is None:
+        pytest.skip(f"{name} is not installed")
+    return found
+
+
+def free_port() -> int:
+    with socket.socket() as one:
+        one.bind(("127.0.0.1", 0))
+        port: int = one.getsockname()[1]
+        return port
+
+
+class Server:
+    """A program that listens; it may be killed, frozen and started again on the same address."""
+
+    def __init__(self, command: list[str], *, answers: Callable[[], object], log: Path) -> None:
+        self._command = command
+        self._answers = answers
+        self._log = log
+        self.start()
+
+    def start(self) -> None:
+        with self._log.open("ab") as log:
+            self._process = subprocess.Popen(self._command, stdout=log, stderr=log)
+        deadline = time.monotonic() + START_S
+        while True:
+            try:
+                self._answers()
+            except OSError:
+                if self._process.poll() is not None or time.monotonic() > deadline:
+                    self.close()
+                    pytest.fail(f"{self._command[0]} did not start: {self._log.read_text()}")
+                time.sleep(0.02)
+            else:
+                return
+
+    def kill(self) -> None:
+        self._process.kill()
+        self._process.wait()
+
+    def freeze(self) -> None:
+        self._process.send_signal(signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        self._process.send_signal(signal.SIGCONT)
+
+    def close(self) -> None:
+        self.kill()
+
+
+class Redis(Server):
+    """One that keeps nothing: what it has forgotten is what has to be made up for."""
+
+    def __init__(self, folder: Path) -> None:
+        path = program("redis-server")
+        self.port = free_port()
+        self.url = f"redis://127.0.0.1:{self.port}/0"
+        command = [path, "--port", str(self.port), "--bind", "127.0.0.1", "--save", ""]
+        super().__init__(command, answers=lambda: self.tell("PING"), log=folder / "redis.log")
+
+    def tell(self, *words: str) -> str:
+        """The first line of what it answers."""
+        with socket.create_connection(("127.0.0.1", self.port), timeout=START_S) as connection:
+            connection.sendall((" ".join(words) + "\r\n").encode())
+            return connection.recv(4096).decode().splitlines()[0]
