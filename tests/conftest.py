@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import sys
 import tempfile
 from collections.abc import Callable, Generator, Iterator
 from contextlib import ExitStack, closing, contextmanager
@@ -37,6 +38,10 @@ SECRET = "a secret that only the tests know"
 # itself failed beside others.
 hypothesis.settings.register_profile("ours", deadline=None)
 hypothesis.settings.load_profile("ours")
+
+# Each worker takes 2 s of CPU to rewrite the asserts of all files. What comes of it pytest keeps
+# beside them, in folders that git ignores; also where Python as a whole is told to keep nothing.
+sys.dont_write_bytecode = False
 
 # NumPy's linear algebra, which nobody here uses, otherwise starts a thread a core that spins for
 # 30 ms of CPU, in each of a hundred engine processes.
@@ -317,17 +322,27 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=lambda item: not item.nodeid.removeprefix("tests/").startswith(_LONG))
 
 
-def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
-    """What takes long to import, where it is not asked for.
+def pytest_configure(config: pytest.Config) -> None:
+    """Schemathesis, which takes a second of CPU a process to import, only where it is asked for."""
+    if not _LEFT_OUT["test_schemathesis.py"](config.option.markexpr):
+        config.pluginmanager.import_plugin("schemathesis.pytest.plugin")
 
-    Generated requests are generated as their module is imported: 3 s of CPU in each process.
-    """
-    asked: str = config.option.markexpr
-    left_out = {
-        "test_schemathesis.py": "not slow" in asked,
-        "e2e": "e2e" not in asked.replace("not e2e", ""),
-    }
-    return left_out.get(collection_path.name) or None
+
+_LEFT_OUT: dict[str, Callable[[str], bool]] = {
+    "test_schemathesis.py": lambda asked: "not slow" in asked,
+    "e2e": lambda asked: "e2e" not in asked.replace("not e2e", ""),
+}
+"""What takes long to import, and where it is not asked for.
+
+Generated requests are generated as their module is imported: 3 s of CPU in each process.
+"""
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    left_out = _LEFT_OUT.get(collection_path.name)
+    if left_out is None:
+        return None
+    return left_out(config.option.markexpr) or None
 
 
 @pytest.fixture(scope="session")

@@ -11,6 +11,7 @@ from pathlib import Path
 from uuid import UUID
 
 import pytest
+from anyio import to_thread
 from fastapi.testclient import TestClient
 from httpx import Response
 from PIL import Image
@@ -223,9 +224,14 @@ def test_a_full_temporary_folder_is_507(
 def test_uploads_that_wait_for_each_other_keep_no_poll_waiting(client: TestClient) -> None:
     large = pictures.png(Image.new("RGB", (2000, 1100)))  # heavy by its pixels, quick to decode
 
-    with ThreadPoolExecutor(45) as pool, images._ONE_HEAVY:
+    def leave_few() -> None:
+        to_thread.current_default_thread_limiter().total_tokens = 4
+
+    assert client.portal is not None
+    client.portal.call(leave_few)
+    with ThreadPoolExecutor(10) as pool, images._ONE_HEAVY:
         # More than there are threads for requests; none can go on.
-        uploads = [pool.submit(post, client, person=large) for _ in range(41)]
+        uploads = [pool.submit(post, client, person=large) for _ in range(9)]
         threads = client.app.state.runtime.upload_threads  # type: ignore[attr-defined]
         tick, most = threading.Event(), time.monotonic() + 30
         while threads.borrowed_tokens < threads.total_tokens and time.monotonic() < most:

@@ -5,9 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-import jsonschema_rs
 import pytest
-import schemathesis
 
 from app.config import Settings
 from app.errors import ServiceError
@@ -24,6 +22,10 @@ def operations() -> Iterator[tuple[str, str, dict[str, Any]]]:
 
 
 def test_the_document_is_valid() -> None:
+    # Here, because they take half a second to import, in every process that collects tests.
+    import jsonschema_rs  # noqa: PLC0415
+    import schemathesis  # noqa: PLC0415
+
     assert DOCUMENT["openapi"].startswith("3.1")
     schemathesis.openapi.from_dict(DOCUMENT).validate()
     for schema in DOCUMENT["components"]["schemas"].values():

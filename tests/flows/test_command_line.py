@@ -41,6 +41,7 @@ def test_a_port_that_somebody_took_a_moment_ago_is_one_sentence() -> None:
         _listen("127.0.0.1", first.getsockname()[1])
 
 
+@pytest.mark.slow
 def test_a_database_that_is_away_is_told_with_its_reason(run: Run) -> None:
     with _nobody_listens() as port:
         url = f"postgresql://me:secret@127.0.0.1:{port}/shop"

@@ -147,6 +147,7 @@ def test_with_a_lost_secret_nothing_crashes_and_everybody_is_told(
     assert sql("SELECT count(*) FROM tryon_sessions") == [(0,)]
 
 
+@pytest.mark.slow
 def test_a_worker_that_lacks_the_secret_leaves_the_session_to_one_that_has_it(
     shopper: Shopper, db: Db, storage: LocalStorage, run: Run, sql: Sql
 ) -> None:

@@ -166,6 +166,7 @@ def test_a_build_that_fails_says_why_and_leaves_the_page_of_before(
     assert page(folder) == "a broken page"
 
 
+@pytest.mark.slow
 def test_without_node_and_a_network_one_sentence_says_so(folder: Path, machine: Path) -> None:
     (machine / "node").unlink()
 
@@ -179,6 +180,7 @@ def test_without_node_and_a_network_one_sentence_says_so(folder: Path, machine: 
     assert not (folder / "frontend/dist").exists()
 
 
+@pytest.mark.slow
 def test_a_node_without_npm_is_none(folder: Path, machine: Path) -> None:
     (machine / "npm").unlink()
 

@@ -8,12 +8,15 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from app.config import Settings
 from app.main import create_app
 
 ROOT = Path(__file__).parents[2]
 
 
+@pytest.mark.slow
 def test_the_document_does_not_depend_on_the_settings_of_this_installation(tmp_path: Path) -> None:
     operators = {
         "ENGINES": "mock",

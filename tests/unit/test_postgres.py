@@ -244,6 +244,7 @@ def test_start_may_be_called_again_and_takes_one_share(cluster: Path) -> None:
         _ = server.url
 
 
+@pytest.mark.slow
 def test_two_at_once_make_one_cluster_over_a_half_made_one(open_folder: Path) -> None:
     folder = open_folder / "two"
     half = folder / "initdb.tmp" / "base"
@@ -263,6 +264,7 @@ def test_two_at_once_make_one_cluster_over_a_half_made_one(open_folder: Path) ->
     shutil.rmtree(folder)
 
 
+@pytest.mark.slow
 def test_nobody_follows_before_an_orphaned_initdb_has_ended(open_folder: Path) -> None:
     folder = open_folder / "orphan"
     peer = Peer(folder)
@@ -390,6 +392,7 @@ sys.stdin.readline()
         assert postmaster(cluster) is None
 
 
+@pytest.mark.slow
 def test_a_child_forked_during_a_start_can_end(cluster: Path) -> None:
     forked = """
 import os, sys
@@ -528,6 +531,7 @@ def test_a_folder_one_may_not_write_to_is_explained(open_folder: Path) -> None:
     assert str(folder) not in detail
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not ROOT, reason=NOT_APPLICABLE + "the other tests have shown it")
 def test_an_ordinary_user_needs_no_more(open_folder: Path) -> None:
     if not Account(NOBODY.pw_uid, NOBODY.pw_gid).can_enter(binaries.find()):
@@ -547,6 +551,7 @@ def test_an_ordinary_user_needs_no_more(open_folder: Path) -> None:
     peer.stop()
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not ROOT, reason=NOT_APPLICABLE + "only root starts a server as somebody else")
 def test_root_opens_no_closed_folder(open_folder: Path) -> None:
     """Data and programs both lie below a folder that only root can enter."""

@@ -156,6 +156,7 @@ def test_where_it_cannot_be_written_one_sentence_says_so(script: ModuleType, fol
         script.main()
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(os.name == "nt", reason="setup.bat could not be tried")
 def test_without_a_network_one_sentence_says_what_failed(folder: Path, tmp_path: Path) -> None:
     done = subprocess.run(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -114,10 +115,24 @@ def test_it_says_how_good_it_is_and_how_long_each_stage_took(worn: TryOnResult) 
     assert {"pose", "garment", "parsing", "warping", "composition"} <= worn.timings_s.keys()
 
 
-def test_progress_only_grows(pipeline: Pipeline) -> None:
-    told: list[tuple[str, float | None]] = []
+@dataclass
+class Watched:
+    """What a run has told, and shown."""
 
-    pipeline.run(TryOnRequest(rendered("leo"), _garment("henley")), _context(told))
+    told: list[tuple[str, float | None]] = field(default_factory=list)
+    shown: dict[str, Rgb] = field(default_factory=dict)
+
+
+@pytest.fixture(scope="module")
+def watched(pipeline: Pipeline) -> Watched:
+    seen = Watched()
+    request = TryOnRequest(rendered("ada"), _garment("henley"))
+    pipeline.run(request, _context(seen.told), on_picture=seen.shown.__setitem__)
+    return seen
+
+
+def test_progress_only_grows(watched: Watched) -> None:
+    told = watched.told
 
     fractions = [fraction for _, fraction in told if fraction is not None]
     assert len(fractions) >= 6
@@ -159,11 +174,8 @@ def test_a_large_photo_is_shrunk_to_the_modes_bound(pipeline: Pipeline) -> None:
     assert max(result.picture.shape[:2]) == EFFORTS["balanced"].result
 
 
-def test_the_stages_pictures_can_be_looked_at(pipeline: Pipeline) -> None:
-    shown: dict[str, Rgb] = {}
-
-    request = TryOnRequest(rendered("ada"), _garment("henley"))
-    pipeline.run(request, _context(), on_picture=shown.__setitem__)
+def test_the_stages_pictures_can_be_looked_at(watched: Watched) -> None:
+    shown = watched.shown
 
     assert {"garment", "parts"} <= shown.keys()
     assert all(picture.dtype == np.uint8 and picture.ndim == 3 for picture in shown.values())

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Literal
+from typing import Literal, get_args
 
 import cv2
 import numpy as np
@@ -21,6 +21,8 @@ from tests.unit.warp.conftest import flat_lay, rendered
 
 Rgb = NDArray[np.uint8]
 Draw = Callable[[Rgb], object]
+
+CATEGORIES: tuple[Category, ...] = get_args(Category)
 
 _WIDTH, _HEIGHT = 450, 600
 
@@ -217,16 +219,28 @@ NO_GARMENTS: dict[str, Draw] = {
 }  # fmt: skip
 
 
+# Most is the same whatever was asked for, and each costs as much.
+_ASKED = ("auto", *(pytest.param(one, marks=pytest.mark.slow) for one in CATEGORIES))
+
+
+@pytest.mark.parametrize("category", _ASKED)
 @pytest.mark.parametrize("name", NO_GARMENTS)
-def test_what_is_no_garment_is_refused(name: str) -> None:
+def test_what_is_no_garment_is_refused(name: str, category: Category | Literal["auto"]) -> None:
     photo = _grey()
     NO_GARMENTS[name](photo)
 
-    for category in ("auto", "tops", "bottoms", "one-pieces"):
-        assert refusal(photo, category).failure in {
-            FailureCode.GARMENT_UNSUPPORTED,
-            FailureCode.GARMENT_NOT_FOUND,
-        }
+    assert refusal(photo, category).failure in {
+        FailureCode.GARMENT_UNSUPPORTED,
+        FailureCode.GARMENT_NOT_FOUND,
+    }
+
+
+@pytest.mark.parametrize("category", CATEGORIES)
+def test_what_is_no_garment_is_none_of_what_was_asked_for(category: Category) -> None:
+    photo = _grey()
+    NO_GARMENTS["cross"](photo)
+
+    assert refusal(photo, category).failure is FailureCode.GARMENT_UNSUPPORTED
 
 
 def test_an_empty_picture_has_no_garment() -> None:

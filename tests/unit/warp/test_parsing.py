@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import cache
+
 import cv2
 import numpy as np
 import pytest
@@ -27,6 +29,12 @@ AT_LEAST_SMALL = {"person": 0.94, "upper": 0.96, "lower": 0.88, "arms": 0.84, "f
 
 def parsed(networks: Networks, photo: Photo) -> Parts:
     return parse(networks, photo, *find_pose(networks, photo))
+
+
+@cache
+def parts_of(networks: Networks, name: str) -> Parts:
+    """Of one of the catalogue's people; not to be written to."""
+    return parsed(networks, rendered(name))
 
 
 def truth(name: str) -> dict[str, NDArray[np.bool_]]:
@@ -61,7 +69,7 @@ def before(wall: Photo, name: str) -> Photo:
 
 @pytest.mark.parametrize("name", PEOPLE)
 def test_each_part_is_where_it_was_rendered(networks: Networks, name: str) -> None:
-    parts, true = parsed(networks, rendered(name)), truth(name)
+    parts, true = parts_of(networks, name), truth(name)
 
     person = catalogue.person(name)
     assert person is not None
@@ -74,7 +82,7 @@ def test_each_part_is_where_it_was_rendered(networks: Networks, name: str) -> No
 
 @pytest.mark.parametrize("name", PEOPLE)
 def test_the_head_is_kept_whole(networks: Networks, name: str) -> None:
-    parts, true = parsed(networks, rendered(name)), truth(name)
+    parts, true = parts_of(networks, name), truth(name)
 
     assert overlap(parts.face + parts.hair, true["face"] | true["hair"]) > 0.9
 
@@ -92,7 +100,7 @@ def test_arms_before_the_chest_are_arms(networks: Networks) -> None:
 
 
 def test_the_parts_add_up_to_the_person(networks: Networks) -> None:
-    parts = parsed(networks, rendered("leo"))
+    parts = parts_of(networks, "leo")
 
     each = [parts.hair, parts.face, parts.arms, parts.upper, parts.lower, parts.legs, parts.feet]
     assert np.abs(np.sum(each, 0) - parts.person).mean() < 0.002
@@ -103,17 +111,15 @@ def test_the_parts_add_up_to_the_person(networks: Networks) -> None:
 
 
 def test_a_mirrored_photo_has_the_mirrored_parts(networks: Networks) -> None:
-    photo = rendered("mia")
-
-    parts = parsed(networks, photo)
-    mirrored = parsed(networks, np.ascontiguousarray(photo[:, ::-1]))
+    parts = parts_of(networks, "mia")
+    mirrored = parsed(networks, np.ascontiguousarray(rendered("mia")[:, ::-1]))
 
     for part in ("person", "upper", "lower", "arms"):
         assert overlap(getattr(mirrored, part)[:, ::-1], getattr(parts, part) > 0.5) > 0.95
 
 
 def test_the_same_photo_has_the_same_parts(networks: Networks) -> None:
-    first, second = (parsed(networks, rendered("sam")) for _ in range(2))
+    first, second = parts_of(networks, "sam"), parsed(networks, rendered("sam"))
 
     for part in ("person", "hair", "face", "arms", "upper", "lower"):
         assert np.array_equal(getattr(first, part), getattr(second, part))
@@ -194,15 +200,15 @@ def test_trust_is_lower_where_the_wall_has_the_colour_of_the_top(networks: Netwo
     top = np.median(rendered("ken")[people.labels("ken") == people.UPPER], 0)
     wall = np.broadcast_to(top, (1024, 768, 3)).astype(np.uint8)
 
-    clear = parsed(networks, rendered("ken"))
+    clear = parts_of(networks, "ken")
     doubtful = parsed(networks, before(wall, "ken"))
 
     assert 0 <= doubtful.trust < clear.trust - 0.02
 
 
 def test_the_skin_tone_is_the_faces(networks: Networks) -> None:
-    dark = parsed(networks, rendered("sam")).skin_tone
-    light = parsed(networks, rendered("ruth")).skin_tone
+    dark = parts_of(networks, "sam").skin_tone
+    light = parts_of(networks, "ruth").skin_tone
 
     assert dark[0] + 40 < light[0]
     assert dark[1] > 128
