@@ -270,7 +270,9 @@ def test_every_pin_has_a_hash_and_names_no_place(file: str) -> None:
 def test_tests_run_on_what_users_run() -> None:
     runtime, dev = pins("requirements.txt"), pins("requirements-dev.txt")
 
-    assert runtime.items() <= dev.items()
+    for name, pin in runtime.items():
+        # What tests need on every machine, users may need on some.
+        assert dev[name].strip() in (pin.strip(), pin.partition(";")[0].strip())
 
 
 def test_every_pin_is_one_that_the_project_allows() -> None:
