@@ -189,7 +189,7 @@ export function createClient({ base = "", token }: ClientOptions): Client {
     async health() {
       const { data, error, response } = await api.GET("/api/health");
       // 503 carries the same body: that, too, is an answer to "how are you".
-      if (response.status === 503 && error !== undefined) return error as Health;
+      if (response.status === 503 && isHealth(error)) return error;
       return must(data, error, response);
     },
   };
@@ -252,6 +252,11 @@ function refusal(status: number, answer: unknown, retryAfter: string | null): Ap
 
 function isProblem(answer: unknown): answer is Problem {
   return typeof answer === "object" && answer !== null && "code" in answer && "detail" in answer;
+}
+
+/** Of a proxy's own 503 nothing can be read. */
+function isHealth(answer: unknown): answer is Health {
+  return typeof answer === "object" && answer !== null && "status" in answer && "parts" in answer;
 }
 
 /** One receipt, a list of them, or nothing at all (204). */

@@ -3,6 +3,9 @@
 import { useCallback, useEffect, useState } from "react";
 import type { Client, Engine, Garment, Person } from "./api-client";
 
+/** How soon a server that did not answer is asked again. */
+const AGAIN_MS = 10_000;
+
 export interface Catalogue {
   garments: Garment[];
   people: Person[];
@@ -39,8 +42,12 @@ export function useCatalogue(client: Client): Catalogue {
   const failed = offered.status === "failed";
   useEffect(() => {
     if (!failed) return;
+    const timer = setInterval(reload, AGAIN_MS);
     window.addEventListener("online", reload);
-    return () => window.removeEventListener("online", reload);
+    return () => {
+      clearInterval(timer);
+      window.removeEventListener("online", reload);
+    };
   }, [failed, reload]);
 
   return { ...offered, reload };

@@ -255,3 +255,11 @@ test("a server in trouble still says how it is", async () => {
 
   expect((await client.health()).status).toBe("unavailable");
 });
+
+test("a proxy in front of it that says 503 says nothing of the server", async () => {
+  server.use(
+    http.get(`${BASE}/api/health`, () => new HttpResponse("<h1>Away</h1>", { status: 503 })),
+  );
+
+  await expect(client.health()).rejects.toMatchObject({ status: 503 });
+});

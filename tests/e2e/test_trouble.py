@@ -252,6 +252,24 @@ def test_a_server_that_is_away_is_told(visit: MakeVisit) -> None:
     me.look("unavailable")
 
 
+def test_a_server_that_comes_back_is_found_without_a_reload(visit: MakeVisit) -> None:
+    me = visit()
+    me.forgive("503|ERR_FAILED")
+    away = re.compile("/api/")
+    me.page.route(away, lambda route: route.fulfill(status=503))
+    me.page.goto("/")
+    expect(me.garment).to_contain_text("The sample garments could not be loaded.")
+    expect(me.page.get_by_role("link", name="Server not available")).to_be_visible()
+    expect(me.preview).to_contain_text("The server has not said yet what it has of yours.")
+    me.look("away", at=me.garment)
+
+    me.page.unroute(away)
+
+    expect(me.page.get_by_role("link", name="Server ready")).to_be_visible(timeout=20_000)
+    me.choose()
+    expect(me.preview).to_contain_text("Nothing of yours is on the server.")
+
+
 def test_a_refusal_speaks_of_what_the_visitor_sees(visit: MakeVisit) -> None:
     """The server says `person_image`; here it is a photo."""
     me = visit().open()

@@ -46,7 +46,7 @@ export function PersonColumn(props: PersonColumnProps) {
           onClear={props.onClear}
         />
       )}
-      <div className="mt-3 mb-4 grid grid-flow-col auto-cols-fr gap-2">
+      <div className="mt-3 mb-4 grid grid-flow-col auto-cols-fr gap-2 [&>*]:px-2">
         <FileButton className={buttonClass("plain", "small")} onFile={props.onFile}>
           <Upload aria-hidden className="size-[18px]" /> {words.upload}
         </FileButton>
@@ -139,7 +139,7 @@ function ChosenPhoto({
       <img
         src={picture.url}
         alt=""
-        className="absolute inset-0 size-full scale-125 object-cover blur-xl"
+        className="absolute inset-0 size-full scale-150 object-cover opacity-60 blur-3xl"
       />
       <img
         src={picture.url}

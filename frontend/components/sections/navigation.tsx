@@ -1,5 +1,5 @@
 import { Moon, Sun } from "lucide-react";
-import { useEffect, useState } from "react";
+import { useCallback, useEffect, useState } from "react";
 import { IconButton } from "@/components/ui/button";
 import { Logo } from "@/components/ui/logo";
 import type { Client, Health } from "@/lib/api-client";
@@ -79,24 +79,26 @@ function ThemeButton() {
 }
 
 const ASK_MS = 60_000;
+const ASK_AGAIN_MS = 10_000;
 const PILL = {
   ok: "bg-ok-soft text-ok",
   degraded: "bg-warn-soft text-warn",
   unavailable: "bg-bad-soft text-bad",
 };
 
-/** How the server is: asked once a minute while somebody looks. */
+/** How the server is: asked once a minute while somebody looks, sooner where it is not well. */
 function HealthPill({ client }: { client: Client }) {
   const [health, setHealth] = useState<Pick<Health, "status" | "waiting"> | null>(null);
-  useEffect(() => {
-    const ask = () => {
-      if (document.hidden) return;
-      client.health().then(setHealth, () => setHealth({ status: "unavailable", waiting: null }));
-    };
-    ask();
-    const timer = setInterval(ask, ASK_MS);
-    return () => clearInterval(timer);
+  const ask = useCallback(() => {
+    if (document.hidden) return;
+    client.health().then(setHealth, () => setHealth({ status: "unavailable", waiting: null }));
   }, [client]);
+  useEffect(ask, [ask]);
+  const well = health?.status === "ok";
+  useEffect(() => {
+    const timer = setInterval(ask, well ? ASK_MS : ASK_AGAIN_MS);
+    return () => clearInterval(timer);
+  }, [ask, well]);
 
   // Its place is kept while the answer is on its way.
   if (health === null) return <span className="h-8 w-32 max-md:hidden" />;

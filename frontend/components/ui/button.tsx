@@ -19,7 +19,7 @@ const OFF =
   "disabled:border-line disabled:bg-sunk disabled:text-mute disabled:hover:brightness-100 disabled:hover:border-line disabled:hover:opacity-100 " +
   "aria-disabled:cursor-not-allowed aria-disabled:border-line aria-disabled:bg-sunk aria-disabled:text-mute aria-disabled:hover:brightness-100 aria-disabled:hover:border-line";
 const BASE =
-  "inline-flex items-center justify-center gap-2 border font-medium no-underline select-none transition-[filter,border-color,opacity]";
+  "inline-flex shrink-0 items-center justify-center gap-2 border font-medium no-underline select-none transition-[filter,border-color,opacity] [&>svg]:shrink-0";
 
 /** The classes of a button, also for links and labels that look like one. */
 export function buttonClass(tone: Tone = "plain", size: keyof typeof SIZES = "normal"): string {
