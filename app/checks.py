@@ -11,7 +11,7 @@ from pathlib import Path
 from sqlalchemy import func, select
 
 from app import __version__, crud
-from app.engines.process import EngineProcess
+from app.engines.pool import EnginePool
 from app.engines.registry import BUILT_IN
 from app.errors import EngineUnavailable, StorageFull
 from app.problems import of_exception
@@ -96,9 +96,9 @@ def _disk(rt: Runtime) -> Part:
 def _try_engine(rt: Runtime) -> Part:
     """Make the default engine ready, in a child process of its own."""
     spec = rt.engines[rt.default_engine].spec
-    process = EngineProcess(spec, memory_mb=spec.memory_mb or rt.settings.engine_memory_mb)
+    process = EnginePool(spec, memory_mb=rt.settings.engine_memory_mb, slots=1)
     try:
-        process.start()
+        process.start(0)
     except EngineUnavailable as exc:
         return Part(status="degraded", detail=f"{spec.name}: {exc.detail}")
     finally:

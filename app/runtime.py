@@ -18,7 +18,7 @@ from app.config import Settings
 from app.database import Db, engine_of, has_schema, migrate, open_db, open_reads
 from app.engines import registry
 from app.engines.pool import EnginePool
-from app.engines.registry import OfferedEngine
+from app.engines.registry import OfferedEngine, Table
 from app.errors import DatabaseUnavailable, SettingsError
 from app.postgres import EmbeddedPostgres
 from app.services import rotation
@@ -174,6 +174,9 @@ def offered_engine(word: str, settings: Settings) -> OfferedEngine:
     Raises SettingsError, also where its licences do not suit.
     """
     tables = registry.read_tables(settings.engines_file)
+    table = tables.get(word)
+    if table is not None and table.engine == registry.CHAIN:
+        return _chain(word, table, tables, settings)
     spec = registry.find(
         word,
         _engine_options(tables[word].engine if word in tables else word, settings),
@@ -184,6 +187,19 @@ def offered_engine(word: str, settings: Settings) -> OfferedEngine:
     if not settings.allow_noncommercial:
         registry.check_licences(offered)
     return offered
+
+
+def _chain(
+    word: str, table: Table, tables: Mapping[str, Table], settings: Settings
+) -> OfferedEngine:
+    words = table.options.get("engines", ())
+    if not isinstance(words, list) or not all(isinstance(one, str) for one in words):
+        raise SettingsError(f'engine "{word}": options.engines must be a list of words')
+    for one in words:
+        if one in tables and tables[one].engine == registry.CHAIN:
+            raise SettingsError(f'engine "{word}": "{one}" is a chain, too; name its engines')
+    steps = [offered_engine(one, settings) for one in words]
+    return registry.chain(word, table, steps, timeout_s=settings.engine_timeout)
 
 
 def offered_engines(settings: Settings) -> dict[str, OfferedEngine]:

@@ -249,6 +249,15 @@ class AtOnce(Acts):
         return TryOnResult(request.person, seed=request.seed, details={"at once": str(seen)})
 
 
+class Refuses(Acts):
+    """Sees nobody."""
+
+    info = EngineInfo("refuses", "1", "Refuses", (Licence("refuses", "Apache-2.0"),))
+
+    def run(self, request: TryOnRequest, context: RunContext) -> TryOnResult:
+        raise EngineError("no_person")
+
+
 class NotInstalled(Acts):
     def load(self) -> None:
         raise EngineUnavailable("the weights are missing; run scripts/fetch_weights.py")

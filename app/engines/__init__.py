@@ -217,6 +217,7 @@ class EngineSpec:
     devices: `cpu`, `cuda:1` …, taken in turn by its processes; empty: whatever there is.
     preflight: the folder of the pre-flight step's model files.
     concurrency, memory_mb, timeout_s: as in EngineInfo, where the operator has decided.
+    steps: of a chain: its engines, in their order.
     abroad: it sends photos elsewhere, and what it has begun there takes a while to end.
     """
 
@@ -230,9 +231,13 @@ class EngineSpec:
     memory_mb: int | None = None
     timeout_s: float | None = None
     abroad: bool = False
+    steps: tuple[tuple[EngineSpec, EngineInfo], ...] = ()
 
     def make(self) -> Engine:
         """Construct the engine, without loading it. Raises SettingsError."""
+        if self.steps:
+            names = ", ".join(info.name for _, info in self.steps)
+            raise SettingsError(f'"{self.name}" is a chain: try its engines one by one ({names})')
         module_name, _, attribute = self.target.partition(":")
         try:
             factory = getattr(importlib.import_module(module_name), attribute)

@@ -5,9 +5,13 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import TypeAlias
 
 from app.engines import EngineSpec
+from app.engines.chain import ChainProcess
 from app.engines.process import EngineProcess
+
+Process: TypeAlias = EngineProcess | ChainProcess
 
 
 class EnginePool:
@@ -20,9 +24,9 @@ class EnginePool:
         self.size = min(slots, spec.concurrency or slots)
         self.timeout_s = spec.timeout_s
         self._memory_mb = spec.memory_mb or memory_mb
-        self._processes = [
-            EngineProcess(spec, memory_mb=self._memory_mb, number=number)
-            for number in range(self.size)
+        kind = ChainProcess if spec.steps else EngineProcess
+        self._processes: list[Process] = [
+            kind(spec, memory_mb=self._memory_mb, number=number) for number in range(self.size)
         ]
         self._free = list(reversed(self._processes))
         self._guard = threading.Lock()
@@ -45,7 +49,7 @@ class EnginePool:
             process.start()
 
     @contextmanager
-    def one(self) -> Iterator[EngineProcess]:
+    def one(self) -> Iterator[Process]:
         """A process for a run. Who asks has seen that one is free, and asks alone."""
         with self._guard:
             process = self._free.pop()

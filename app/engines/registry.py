@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from importlib import metadata
 from pathlib import Path
@@ -183,6 +183,49 @@ def offer(spec: EngineSpec, *, named: bool = False) -> OfferedEngine:
         ),
         info,
     )
+
+
+CHAIN = "chain"
+
+
+def chain(
+    name: str, table: Table, steps: Sequence[OfferedEngine], *, timeout_s: float
+) -> OfferedEngine:
+    """Engines in order, as one. timeout_s: of those that have none of their own.
+
+    Raises SettingsError.
+    """
+    if len(steps) < 2:
+        raise SettingsError(f'engine "{name}": give options = {{ engines = ["first", "second"] }}')
+    infos = [step.info for step in steps]
+    sending = {info.egress.host: info.egress for info in infos if info.egress is not None}
+    if len(sending) > 1:
+        hosts = ", ".join(sending)
+        raise SettingsError(
+            f'engine "{name}": its engines send photos to {hosts}; one chain, one host'
+        )
+    info = EngineInfo(
+        name=name,
+        version="+".join(f"{one.name}-{one.version}" for one in infos),
+        title=", else ".join(one.title for one in infos),
+        licences=tuple(dict.fromkeys(one for info in infos for one in info.licences)),
+        weights=tuple(dict.fromkeys(one for info in infos for one in info.weights)),
+        categories=tuple(one for one in CATEGORIES if any(one in i.categories for i in infos)),
+        photo_types=tuple(one for one in PHOTO_TYPES if any(one in i.photo_types for i in infos)),
+        modes=tuple(one for one in MODES if any(one in i.modes for i in infos)),
+        min_side=max(one.min_side for one in infos),
+        egress=next(iter(sending.values()), None),
+        deterministic=all(one.deterministic for one in infos),
+    )
+    spec = EngineSpec(
+        name,
+        CHAIN,
+        steps=tuple((step.spec, step.info) for step in steps),
+        concurrency=table.concurrency,
+        memory_mb=table.memory_mb,
+        timeout_s=table.timeout_s or sum(step.spec.timeout_s or timeout_s for step in steps),
+    )
+    return OfferedEngine(spec, info)
 
 
 def check_licences(offered: OfferedEngine) -> None:

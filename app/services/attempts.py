@@ -26,8 +26,7 @@ import structlog
 from app import catalogue, crud, tracing
 from app.database import Db, translate
 from app.engines.frames import Job, Output, OutputFormat
-from app.engines.pool import EnginePool
-from app.engines.process import EngineProcess
+from app.engines.pool import EnginePool, Process
 from app.errors import (
     EgressNotAllowed,
     EngineError,
@@ -186,7 +185,7 @@ class Attempts:
             self._attempt(row, process)
         return True
 
-    def _attempt(self, row: TryOnSession, process: EngineProcess) -> None:
+    def _attempt(self, row: TryOnSession, process: Process) -> None:
         attempt = Attempt(row.id, row.attempts, row.engine)
         known: dict[str, Any] = {"session_id": str(row.id)}
         known |= {"attempt": row.attempts, "engine": row.engine}
@@ -227,7 +226,7 @@ class Attempts:
             if name not in self.trouble and pool.busy < pool.size
         ]
 
-    def _make(self, row: TryOnSession, attempt: Attempt, process: EngineProcess) -> str:
+    def _make(self, row: TryOnSession, attempt: Attempt, process: Process) -> str:
         """Returns the outcome."""
         began = time.monotonic()
         try:
@@ -249,7 +248,7 @@ class Attempts:
         log.info("attempt.ended", outcome=outcome, seconds=round(seconds, 3))
         return outcome
 
-    def _run(self, row: TryOnSession, attempt: Attempt, process: EngineProcess) -> str:
+    def _run(self, row: TryOnSession, attempt: Attempt, process: Process) -> str:
         """The way that everybody hopes for. Returns `completed`, or `late`."""
         self._check_egress(row)
         with tracing.span("read"):

@@ -36,8 +36,19 @@ def settings(provider: Provider, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     return {"engines_file": file, "engine": ENGINE, "engines": ENGINE, "allowed_egress": ENGINE}
 
 
+def chained(settings: dict[str, Any]) -> dict[str, Any]:
+    """The same as the first of a chain, before the mock."""
+    file: Path = settings["engines_file"]
+    more = f'[best]\nengine = "chain"\noptions = {{ engines = ["{ENGINE}", "mock"] }}\n'
+    file.write_text(file.read_text() + more + "[mock]\noptions = { failure_rate = 0 }\n")
+    return settings | {"engine": "best", "engines": "best", "allowed_egress": "127.0.0.1"}
+
+
 def as_tuples(settings: dict[str, Any]) -> dict[str, Any]:
-    return settings | {"engines": (ENGINE,), "allowed_egress": (ENGINE,)}
+    return settings | {
+        "engines": (settings["engines"],),
+        "allowed_egress": (settings["allowed_egress"],),
+    }
 
 
 def test_a_session_tells_who_made_it_and_what_it_cost(
@@ -54,14 +65,16 @@ def test_a_session_tells_who_made_it_and_what_it_cost(
     assert KEY not in str(made)
 
 
+@pytest.mark.parametrize("alone", [True, False])
 def test_a_killed_worker_leaves_a_job_that_the_next_one_goes_on_with(
     run: Run,
     make_client: MakeClient,
     settings: dict[str, Any],
     provider: Provider,
     sql: Sql,
-    monkeypatch: pytest.MonkeyPatch,
+    alone: bool,
 ) -> None:
+    settings = settings if alone else chained(settings)
     shopper = Shopper(make_client(**as_tuples(settings)))
     provider.polls = 10**6
     session_id = shopper.submit(allow_egress=True, seed=7)
@@ -74,6 +87,7 @@ def test_a_killed_worker_leaves_a_job_that_the_next_one_goes_on_with(
 
     session = shopper.wait(session_id, "completed", within_s=40)
     assert session["attempts"] == 2
+    assert session["provenance"]["engine"] == "fashn-api"
     assert provider.paid == {7: 1}
     assert sql("SELECT checkpoint FROM tryon_sessions") == [(None,)]
 

@@ -52,7 +52,7 @@ def test_an_installed_package_names_its_engines(
     monkeypatch.setattr(sys, "path", [*sys.path, str(tmp_path)])
 
     assert registry.find("acting").target == ACTS
-    with pytest.raises(SettingsError, match="warp, mock, acting"):
+    with pytest.raises(SettingsError, match="remote, acting"):
         registry.find("actinf")
 
 
