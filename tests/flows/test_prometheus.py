@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import shutil
-import socket
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -19,17 +17,11 @@ from app.config import ROOT
 from app.metrics import REGISTRY
 from app.services import gauges
 from tests.flows.conftest import Run, Serve, wait_for
+from tests.servers import free_port, program
 
 RULES = ROOT / "deploy/prometheus/alerts.yml"
 DASHBOARD: dict[str, Any] = json.loads((ROOT / "deploy/grafana/dashboard.json").read_text())
 TOKEN = "the-operators-token"
-
-
-def program(name: str) -> str:
-    found = shutil.which(name)
-    if found is None:
-        pytest.skip(f"{name} is not installed")
-    return found
 
 
 def expressions() -> list[str]:
@@ -118,8 +110,7 @@ def prometheus(folder: Path, *targets: str) -> Iterator[httpx.Client]:
     config.write_text(
         json.dumps({"global": every, "rule_files": [str(rules)], "scrape_configs": jobs})
     )
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
+    port = free_port()
     command = [
         program("prometheus"),
         f"--config.file={config}",
