@@ -17,7 +17,7 @@ if __name__ == "__main__":
 
 import gc
 from collections.abc import AsyncIterator, Callable
-from contextlib import AbstractAsyncContextManager, ExitStack, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, ExitStack, asynccontextmanager
 from functools import cache, partial
 from pathlib import Path
 
@@ -38,7 +38,7 @@ from app.middleware.limits import Limits
 from app.middleware.logging import RequestLogging
 from app.routers import catalogue, health, receipts, tryon
 from app.runtime import Runtime, offered_engines, serving
-from app.services.ratelimit import ClientAddress, RateLimiter
+from app.services.ratelimit import ClientAddress, Limiter, RateLimiter
 
 MAX_FILES = 2
 MAX_FIELDS = 16
@@ -83,6 +83,7 @@ def create_app(
     runtime: parts that run already; without them they start and stop with the application.
     page: the folder of the built browser page.
     """
+    limiter = _limiter(settings)
     create_bytes = MAX_FILES * settings.max_file_bytes + FORM_OVERHEAD_BYTES
     app = FastAPI(
         title="TryOnAI",
@@ -101,7 +102,7 @@ def create_app(
             "operation_spans": False,
             "auto_configure": False,
         },
-        lifespan=_lifespan(settings, runtime),
+        lifespan=_lifespan(settings, runtime, limiter),
         form_limits={
             "max_files": MAX_FILES,
             "max_fields": MAX_FIELDS,
@@ -121,7 +122,7 @@ def create_app(
                 expose_headers=_EXPOSED,
             ),
             Middleware(ProcessEdge),
-            Middleware(Limits, limiter=_limiter(settings), create_bytes=create_bytes),
+            Middleware(Limits, limiter=limiter, create_bytes=create_bytes),
             Middleware(Lenient),
         ],
     )
@@ -134,21 +135,24 @@ def create_app(
 
 
 def _lifespan(
-    settings: Settings, runtime: Runtime | None
+    settings: Settings, runtime: Runtime | None, limiter: Limiter | None
 ) -> Callable[[FastAPI], AbstractAsyncContextManager[None]]:
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        if runtime is not None:
-            app.state.runtime = runtime
-            yield
-            return
-        logs.configure(style=settings.log_format, level=settings.log_level)
-        with ExitStack() as stack:
-            parts = serving(settings, concurrency=settings.worker_concurrency)
-            app.state.runtime = await run_in_threadpool(stack.enter_context, parts)
-            settle()
-            yield
-            await run_in_threadpool(stack.close)
+        async with AsyncExitStack() as closing:
+            if limiter is not None:
+                closing.push_async_callback(limiter.close)
+            if runtime is not None:
+                app.state.runtime = runtime
+                yield
+                return
+            logs.configure(style=settings.log_format, level=settings.log_level)
+            with ExitStack() as stack:
+                parts = serving(settings, concurrency=settings.worker_concurrency)
+                app.state.runtime = await run_in_threadpool(stack.enter_context, parts)
+                settle()
+                yield
+                await run_in_threadpool(stack.close)
 
     return lifespan
 
@@ -164,10 +168,15 @@ def settle() -> None:
     gc.set_threshold(10_000, 20, 20)
 
 
-def _limiter(settings: Settings) -> RateLimiter | None:
+def _limiter(settings: Settings) -> Limiter | None:
     if not settings.rate_limit_enabled:
         return None
-    return RateLimiter(create=settings.rate_limit_create, other=settings.rate_limit_other)
+    rates = {"create": settings.rate_limit_create, "other": settings.rate_limit_other}
+    if settings.redis_url is None:
+        return RateLimiter(**rates)
+    from app.services.shared_limit import SharedLimiter  # noqa: PLC0415 - a laptop has no Redis
+
+    return SharedLimiter(settings.redis_url.get_secret_value(), **rates)
 
 
 def _add_documentation(app: FastAPI, settings: Settings) -> None:

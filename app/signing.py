@@ -17,7 +17,7 @@ _DIGEST = hashlib.sha256
 
 _PURPOSES = (
     *(b"owner", b"url", b"client", b"wrap"),
-    *(b"idempotency", b"content", b"receiver", b"webhook", b"receipt"),
+    *(b"idempotency", b"content", b"receiver", b"webhook", b"receipt", b"limit"),
 )
 
 # Expiry is rounded up to steps, so that a polled body and its ETag stay the same for a while.
@@ -90,6 +90,10 @@ class Keyring:
         """Eight digits that stand for an address in a log; without the secret they tell nothing."""
         digest = hmac.digest(self._keys[b"client"][0], address.encode(), "sha256")
         return f"{int.from_bytes(digest[:8]) % 10**8:08d}"
+
+    def caller(self, client: str) -> str:
+        """What stands for a client where its calls are counted: 32 hex digits."""
+        return self._hexes(b"limit", client.encode())[0][:32]
 
     def sign_url(self, session_id: UUID, picture: str, *, now: datetime) -> str:
         """The query that lets an `<img>` load one picture for 5 to 7.5 minutes."""

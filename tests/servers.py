@@ -83,3 +83,8 @@ class Redis(Server):
         with socket.create_connection(("127.0.0.1", self.port), timeout=START_S) as connection:
             connection.sendall((" ".join(words) + "\r\n").encode())
             return connection.recv(4096).decode().splitlines()[0]
+
+    def keys(self) -> list[str]:
+        with socket.create_connection(("127.0.0.1", self.port), timeout=START_S) as connection:
+            connection.sendall(b"KEYS *\r\n")
+            return connection.recv(65536).decode().splitlines()[2::2]

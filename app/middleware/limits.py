@@ -11,7 +11,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app import problems
 from app.errors import BodyTooLarge, MalformedRequest, RateLimited, TryOnError
-from app.services.ratelimit import RateLimiter, Verdict, client_key
+from app.services.ratelimit import Limiter, Verdict, client_key
 
 SESSIONS = "/api/tryon/sessions"
 _UNCOUNTED = ("/api/health", "/api/health/live", "/api/health/ready")
@@ -28,7 +28,7 @@ LINGER_BYTES = 32 * 1024 * 1024
 class Limits:
     """limiter: None where the operator has switched it off. create_bytes: of a whole create."""
 
-    def __init__(self, app: ASGIApp, *, limiter: RateLimiter | None, create_bytes: int) -> None:
+    def __init__(self, app: ASGIApp, *, limiter: Limiter | None, create_bytes: int) -> None:
         self._app = app
         self._limiter = limiter
         self._create_bytes = create_bytes
@@ -41,7 +41,7 @@ class Limits:
             await self._app(scope, receive, send)
             return
         creates = scope["method"] == "POST" and scope["path"].rstrip("/") == SESSIONS
-        verdict = self._count(scope, creates=creates)
+        verdict = await self._count(scope, creates=creates)
         refusal = _over_rate(verdict) or self._over_size(scope, creates=creates)
 
         async def send_with_policy(message: Message) -> None:
@@ -60,7 +60,7 @@ class Limits:
         )
         await answer(scope, receive, _lingering(scope, receive, send_with_policy))
 
-    def _count(self, scope: Scope, *, creates: bool) -> Verdict | None:
+    async def _count(self, scope: Scope, *, creates: bool) -> Verdict | None:
         path = scope["path"]
         counted = (
             scope["method"] != "OPTIONS"
@@ -70,9 +70,10 @@ class Limits:
         )
         if self._limiter is None or not counted:
             return None
-        return self._limiter.hit(
-            "create" if creates else "other", client_key(scope["state"]["client"])
-        )
+        # Redis may be another's to read: what stands for the client there tells nobody its address.
+        client = client_key(scope["state"]["client"])
+        keyring = scope["app"].state.runtime.keyring
+        return await self._limiter.hit("create" if creates else "other", keyring.caller(client))
 
     def _over_size(self, scope: Scope, *, creates: bool) -> TryOnError | None:
         text = Headers(scope=scope).get("content-length")

@@ -8,10 +8,10 @@ from __future__ import annotations
 import ipaddress
 import time
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, Protocol
 
 from limits import RateLimitItem, parse
-from slowapi import Limiter
+from slowapi import Limiter as SlowapiLimiter
 
 Scope = Literal["create", "other"]
 
@@ -28,26 +28,42 @@ class Verdict:
     reset_s: int
 
 
+class Limiter(Protocol):
+    async def hit(self, scope: Scope, client: str) -> Verdict:
+        """Count one call of this client, unless it is over the limit already."""
+
+    async def close(self) -> None: ...
+
+
 class RateLimiter:
     """Counts in this process's memory, in a moving window: no burst of twice the limit."""
 
     def __init__(self, *, create: str, other: str) -> None:
         self._items: dict[Scope, RateLimitItem] = {"create": parse(create), "other": parse(other)}
-        self._limiter = Limiter(key_func=lambda: "", strategy="moving-window").limiter
+        self._limiter = SlowapiLimiter(key_func=lambda: "", strategy="moving-window").limiter
 
-    def hit(self, scope: Scope, client: str) -> Verdict:
-        """Count one call of this client, unless it is over the limit already."""
+    async def close(self) -> None:
+        pass
+
+    async def hit(self, scope: Scope, client: str) -> Verdict:
         item = self._items[scope]
         allowed = self._limiter.hit(item, scope, client)
         reset_at, remaining = self._limiter.get_window_stats(item, scope, client)
-        return Verdict(
-            scope=scope,
-            allowed=allowed,
-            limit=item.amount,
-            window_s=item.get_expiry(),
-            remaining=remaining,
-            reset_s=max(1, int(reset_at - time.time()) + 1),
-        )
+        return verdict(scope, item, allowed=allowed, remaining=remaining, reset_at=reset_at)
+
+
+def verdict(
+    scope: Scope, item: RateLimitItem, *, allowed: bool, remaining: int, reset_at: float
+) -> Verdict:
+    """reset_at: seconds since 1970."""
+    return Verdict(
+        scope=scope,
+        allowed=allowed,
+        limit=item.amount,
+        window_s=item.get_expiry(),
+        remaining=remaining,
+        reset_s=max(1, int(reset_at - time.time()) + 1),
+    )
 
 
 def client_key(address: str) -> str:

@@ -40,6 +40,7 @@ from app.signing import Keyring
 from tests import pictures
 from tests.conftest import SECRET, MakeClient
 from tests.flows import program
+from tests.servers import Redis
 
 URL = "/api/tryon/sessions"
 TOKEN = "visitor-of-the-flows"
@@ -275,6 +276,13 @@ def serve(run: Run) -> Serve:
         return server
 
     return start
+
+
+@pytest.fixture
+def redis(tmp_path: Path) -> Iterator[Redis]:
+    server = Redis(tmp_path)
+    yield server
+    server.close()
 
 
 @pytest.fixture

@@ -5,8 +5,6 @@ from __future__ import annotations
 import os
 import signal
 import time
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import psutil
@@ -18,13 +16,6 @@ from tests.servers import Redis
 pytestmark = pytest.mark.cluster
 
 LEASE_S = 3
-
-
-@pytest.fixture
-def redis(tmp_path: Path) -> Iterator[Redis]:
-    server = Redis(tmp_path)
-    yield server
-    server.close()
 
 
 @pytest.fixture

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import ipaddress
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.services.ratelimit import ClientAddress, RateLimiter, client_key
+from app.services.ratelimit import ClientAddress, RateLimiter, Scope, Verdict, client_key
 
 NOBODY = ClientAddress(())
 PROXIES = ClientAddress(("10.0.0.0/8", "fd00::/8", "192.0.2.7"))
@@ -61,14 +62,18 @@ def test_addresses_that_mean_the_same_are_one_client() -> None:
     assert client_key("203.0.113.1") != client_key("203.0.113.2")
 
 
+async def _hit(limiter: RateLimiter, *calls: tuple[Scope, str]) -> list[Verdict]:
+    return [await limiter.hit(*call) for call in calls]
+
+
 def test_calls_are_counted_by_client_and_kind() -> None:
     limiter = RateLimiter(create="2/minute", other="3/minute")
 
-    creates = [limiter.hit("create", "a") for _ in range(3)]
+    creates = asyncio.run(_hit(limiter, ("create", "a"), ("create", "a"), ("create", "a")))
 
     assert [one.allowed for one in creates] == [True, True, False]
     assert [one.remaining for one in creates] == [1, 0, 0]
     assert (creates[0].limit, creates[0].window_s) == (2, 60)
     assert all(1 <= one.reset_s <= 61 for one in creates)
-    assert limiter.hit("other", "a").allowed
-    assert limiter.hit("create", "b").allowed
+    others = asyncio.run(_hit(limiter, ("other", "a"), ("create", "b")))
+    assert all(one.allowed for one in others)

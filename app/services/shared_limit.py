@@ -1,0 +1,92 @@
+"""The rate limit of several processes: counted in Redis, and by each for itself while that is away.
+
+Nothing waits for Redis longer than a quarter of a second, and then nothing asks it for a while:
+slower, and more than once the limit at worst, but never an error (docs/adr/0017).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from typing import Any
+
+import structlog
+from limits import RateLimitItem, parse
+
+from app.errors import SettingsError
+from app.metrics import LIMITER_ERRORS
+from app.services.ratelimit import RateLimiter, Scope, Verdict, verdict
+
+log = structlog.get_logger(__name__)
+
+PATIENCE_S = 0.25
+# Between two looks at whether Redis is back, each by one call.
+AWAY_S = 1.0
+
+
+class SharedLimiter:
+    """url: of Redis. create, other: as for RateLimiter, which counts where Redis cannot.
+
+    Raises SettingsError where Redis's client is not installed. For the coroutines of one loop.
+    """
+
+    def __init__(self, url: str, *, create: str, other: str) -> None:
+        try:
+            from limits.aio.storage import RedisStorage  # noqa: PLC0415 - a laptop has no Redis
+            from limits.aio.strategies import MovingWindowRateLimiter  # noqa: PLC0415
+            from redis.asyncio.retry import Retry  # noqa: PLC0415
+            from redis.backoff import NoBackoff  # noqa: PLC0415
+        except ImportError as exc:
+            raise SettingsError(
+                "REDIS_URL needs packages that are not here: install requirements-cluster.txt."
+            ) from exc
+        storage = RedisStorage(
+            f"async+{url}",
+            implementation="redispy",
+            key_prefix="tryonai:limit",
+            socket_timeout=PATIENCE_S,
+            socket_connect_timeout=PATIENCE_S,
+            retry=Retry(NoBackoff(), 0),  # type: ignore[arg-type] # the client tries three times
+        )
+        bridge: Any = storage.bridge  # its kind has what the protocol does not name
+        self._redis = bridge.get_connection()
+        self._limiter = MovingWindowRateLimiter(storage)
+        self._items: dict[Scope, RateLimitItem] = {"create": parse(create), "other": parse(other)}
+        self._alone = RateLimiter(create=create, other=other)
+        self._away = False
+        self._ask_again_at = 0.0
+
+    async def hit(self, scope: Scope, client: str) -> Verdict:
+        if self._away:
+            if time.monotonic() < self._ask_again_at:
+                LIMITER_ERRORS.inc()
+                return await self._alone.hit(scope, client)
+            self._ask_again_at = time.monotonic() + AWAY_S  # one call asks; the others go on
+        try:
+            async with asyncio.timeout(PATIENCE_S):
+                found = await self._ask(scope, client)
+        except Exception as exc:  # noqa: BLE001 - whatever it is, the limit is not worth a failed call
+            self._note_away(exc)
+            return await self._alone.hit(scope, client)
+        if self._away:
+            log.info("limit.shared")
+        self._away = False
+        return found
+
+    async def close(self) -> None:
+        await self._redis.aclose()
+
+    async def _ask(self, scope: Scope, client: str) -> Verdict:
+        item = self._items[scope]
+        allowed = await self._limiter.hit(item, scope, client)
+        stats = await self._limiter.get_window_stats(item, scope, client)
+        return verdict(
+            scope, item, allowed=allowed, remaining=stats.remaining, reset_at=stats.reset_time
+        )
+
+    def _note_away(self, exc: Exception) -> None:
+        LIMITER_ERRORS.inc()
+        if not self._away:
+            log.warning("limit.alone", error=type(exc).__name__)
+        self._away = True
+        self._ask_again_at = time.monotonic() + AWAY_S
