@@ -320,7 +320,7 @@ def pytest_xdist_auto_num_workers() -> int | None:
     return min(8, 1 + (os.cpu_count() or 1))
 
 
-_LONG = ("flows/", "unit/test_postgres.py", "unit/test_engine_process.py")
+_LONG = ("flows/", "unit/test_postgres.py", "unit/test_engine_process.py", "unit/warp/")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

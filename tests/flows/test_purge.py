@@ -104,13 +104,14 @@ def test_one_folder_that_refuses_does_not_keep_the_others(
 
 
 def test_more_refusals_than_a_batch_do_not_hide_the_rest(
-    shopper: Shopper, db: Db, uploads: Path, sql: Sql
+    shopper: Shopper, db: Db, uploads: Path, sql: Sql, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(cleanup, "PURGE_BATCH", 5)
     first, last = shopper.submit(), shopper.submit()
     copies = (
         "INSERT INTO tryon_sessions (id, user_token, input_image_url, engine, expires_at)"
         " SELECT gen_random_uuid(), user_token, '', engine, now() - interval '2 hours'"
-        " FROM tryon_sessions, generate_series(1, 130) WHERE id = :id"
+        " FROM tryon_sessions, generate_series(1, 12) WHERE id = :id"
     )
     sql(copies, id=first)
     sql("UPDATE tryon_sessions SET expires_at = now() - interval '1 hour' WHERE id = :id", id=last)
@@ -124,7 +125,7 @@ def test_more_refusals_than_a_batch_do_not_hide_the_rest(
 
     report = cleanup.purge(db, storage, ISSUER)
 
-    assert report == PurgeReport(sessions=1, failed=130)
+    assert report == PurgeReport(sessions=1, failed=12)
     assert shopper.get(last).status_code == 404
 
 

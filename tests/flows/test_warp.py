@@ -15,9 +15,10 @@ from tests.flows.conftest import TOKEN, URL, Shopper, wait_for
 PATIENCE_S = 60
 
 
-@pytest.fixture
-def shopper(make_client: MakeClient, weights_dir: Path) -> Shopper:
-    client = make_client(
+@pytest.fixture(scope="module")
+def shopper(make_shared_client: MakeClient, weights_dir: Path) -> Shopper:
+    """Its networks are loaded once; the sessions of the tests do not disturb each other."""
+    client = make_shared_client(
         worker_concurrency=1, engine="warp", engines=("warp", "mock"), weights_dir=weights_dir
     )
     return Shopper(client)
