@@ -43,6 +43,19 @@ def test_everything_is_chosen(visit: MakeVisit) -> None:
     me.look("chosen", at=me.person)
 
 
+def test_an_upload_under_way(visit: MakeVisit) -> None:
+    me = visit().open()
+    me.choose("ada", "henley")
+    me.page.route("**/api/tryon/sessions", lambda route: None)  # never answered
+    me.press.click()
+    expect(me.preview.get_by_role("button", name="Stop the upload")).to_be_visible()
+
+    me.look("uploading")
+
+    me.preview.get_by_role("button", name="Stop the upload").click()
+    expect(me.press).to_be_enabled()
+
+
 def test_a_picture_and_its_warnings(visit: MakeVisit) -> None:
     me = visit().open()
     me.choose("ada", "henley")
