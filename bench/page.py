@@ -20,7 +20,7 @@ LARGEST_PAINT_AT_MOST_S = 1.5
 SHIFT_AT_MOST = 0.02
 SCRIPT_AT_MOST_KB = 130.0
 
-_WATCH = """
+WATCH = """
 window.figures = { largest: 0, shift: 0 };
 new PerformanceObserver(list => {
     for (const one of list.getEntries()) figures.largest = one.startTime;
@@ -52,7 +52,7 @@ def measure(folder: Path, *, quick: bool) -> list[Figure]:
         route.fulfill(body=_BARE, content_type="text/html")
 
     def watched(page: Page, address: str) -> None:
-        page.add_init_script(_WATCH)
+        page.add_init_script(WATCH)
         page.context.new_cdp_session(page).send("Emulation.setCPUThrottlingRate", {"rate": SLOWER})
         page.goto(address)
         page.wait_for_load_state("networkidle")

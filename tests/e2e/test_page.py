@@ -9,6 +9,7 @@ import pytest
 from playwright.sync_api import expect
 
 from app.web import DIST
+from bench.page import SHIFT_AT_MOST, WATCH
 from tests.e2e.conftest import MakeVisit
 from tests.e2e.visits import Visit
 
@@ -81,6 +82,21 @@ def _spread_of_ends(me: Visit) -> float:
         for column in (me.person, me.garment, me.result)
     ]
     return max(ends) - min(ends)
+
+
+@pytest.mark.parametrize("width", [1440, 412])
+def test_nothing_moves_by_itself_from_the_first_paint_to_the_picture(
+    visit: MakeVisit, width: int
+) -> None:
+    me = visit(viewport={"width": width, "height": 823})
+    me.page.add_init_script(WATCH)
+    me.open()
+    me.page.wait_for_load_state("networkidle")
+    me.choose()
+    me.try_on()
+    expect(me.result.get_by_role("link", name="Download")).to_be_visible()
+
+    assert me.page.evaluate("figures.shift") <= SHIFT_AT_MOST
 
 
 def test_targets_are_large_enough_for_a_thumb(visit: MakeVisit) -> None:

@@ -124,8 +124,12 @@ function Body(props: ResultColumnProps) {
   }
 }
 
+/** A picture, and what belongs to it: below, or beside it where there is room. */
+const LAYOUT =
+  "flex flex-auto flex-col gap-3.5 sm:max-lg:grid sm:max-lg:grid-cols-2 sm:max-lg:gap-6";
+
 /** Where a picture will be: as large as most pictures are, so that nothing moves when it comes. */
-const BOX = "aspect-[3/4] flex-auto rounded-[18px] sm:aspect-auto sm:min-h-[440px]";
+const BOX = "aspect-[3/4] flex-auto rounded-[18px] lg:aspect-auto lg:min-h-[420px]";
 
 /** The box of the picture while there is none. */
 function Frame({ children, dashed = false }: { children: ReactNode; dashed?: boolean }) {
@@ -200,7 +204,7 @@ function Busy({
 }) {
   const { big, fraction, text } = progressOf(run);
   return (
-    <div className={`studio relative grid place-items-center overflow-hidden ${BOX}`}>
+    <Coming className="studio relative overflow-hidden">
       {person && (
         <img
           src={person.url}
@@ -219,6 +223,19 @@ function Busy({
           />
         )}
         <p className="font-medium">{text}</p>
+      </div>
+    </Coming>
+  );
+}
+
+/** Room for a picture, and below it for its buttons and remarks, so that nothing moves. */
+function Coming({ className, children }: { className: string; children: ReactNode }) {
+  return (
+    <div className={LAYOUT}>
+      <div className={`grid place-items-center ${BOX} ${className}`}>{children}</div>
+      <div aria-hidden className="grid content-start gap-3 lg:hidden">
+        <span className="h-12 rounded-[14px] bg-sunk" />
+        <span className="h-22 rounded-[14px] bg-sunk" />
       </div>
     </div>
   );
@@ -319,14 +336,14 @@ function Finished(props: ResultColumnProps & { session: Session }) {
     !(settled || session.input_image_url === null)
   ) {
     return (
-      <div className={`grid place-items-center bg-sunk p-5 ${BOX}`}>
+      <Coming className="bg-sunk p-5">
         <p className="text-center text-mute">{words.loading}</p>
-      </div>
+      </Coming>
     );
   }
   const box = "aspect-(--shape) rounded-[18px]";
   return (
-    <div className="flex flex-auto flex-col gap-3.5 sm:max-lg:grid sm:max-lg:grid-cols-2 sm:max-lg:gap-6">
+    <div className={LAYOUT}>
       <div className="relative" style={{ "--shape": shape } as CSSProperties}>
         {before.status === "ready" ? (
           <Compare

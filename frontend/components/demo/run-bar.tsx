@@ -71,7 +71,7 @@ function TheButton({ run, hindrance, onPress, onCancel }: RunBarProps) {
       // Not `disabled`: it can be reached, and says why.
       aria-disabled={idle}
       aria-describedby="run-state"
-      className="w-full tabular-nums lg:w-auto lg:min-w-44"
+      className="w-full tabular-nums lg:w-54"
     >
       <Icon aria-hidden className="size-5" />
       {limited ? messages.limited.button(clock(run.untilMs - left)) : label(run.phase)}
