@@ -67,6 +67,11 @@ def _parser() -> argparse.ArgumentParser:
     serving.add_argument(
         "--port", type=_between(0, 65535), help="instead of PORT; 0 takes any free one"
     )
+    serving.add_argument(
+        "--workers", type=_between(1, 256), default=1, help="processes that answer, instead of one"
+    )
+    for name in ("--listener", "--child"):  # how those are started
+        serving.add_argument(name, help=argparse.SUPPRESS)
     working = add("worker", work, "work off sessions, without answering HTTP")
     working.add_argument(
         "--concurrency", type=_between(1, 64), help="slots, instead of WORKER_CONCURRENCY"
@@ -146,20 +151,63 @@ def _between(least: int, most: int) -> Callable[[str], int]:
 
 def serve(settings: Settings, options: argparse.Namespace) -> int:
     """Answer HTTP until SIGTERM or Ctrl-C; then finish or release what is in work."""
+    host = options.host or settings.host
+    port = settings.port if options.port is None else options.port
+    if options.child is not None:
+        listener = socket.socket(fileno=int(options.listener))
+        return _serve(settings, listener, on_ready=_supervised(options.child))
+    listener = _listen(host, port)
+
+    def announce() -> None:
+        _print_addresses(host, listener.getsockname()[1])
+
+    if options.workers > 1:
+        return _serve_many(settings, listener, options.workers, on_ready=announce)
+    return _serve(settings, listener, on_ready=announce)
+
+
+def _supervised(pipes: str) -> Callable[[], None]:
+    from app import supervisor
+
+    return supervisor.attach(pipes)
+
+
+def _serve_many(
+    settings: Settings, listener: socket.socket, count: int, *, on_ready: Callable[[], None]
+) -> int:
+    """The same in several processes, which share the socket; this one only looks after them."""
+    from app import metrics_folder, supervisor
+
+    if sys.platform == "win32":
+        raise TryOnError("Several processes share a socket on Linux and macOS alone.")
+    _allow_files()
+    with listener, metrics_folder.shared(settings.data_dir):
+        from app.runtime import open_runtime  # now, because what counts must know the folder
+
+        with open_runtime(settings) as runtime:
+            # Once, and before they start; an embedded database is kept for as long as they run.
+            with suppress(DatabaseUnavailable):
+                runtime.prepare()
+            runtime.close_connections()
+            command = supervisor.command_line("serve", f"--listener={listener.fileno()}")
+            listening = (listener.fileno(),)
+            return supervisor.Supervisor(
+                command, count=count, shared=listening, on_ready=on_ready
+            ).run()
+
+
+def _serve(settings: Settings, listener: socket.socket, *, on_ready: Callable[[], None]) -> int:
     import uvicorn
 
     from app.http import BoundedHttpProtocol
     from app.main import create_app, settle
     from app.runtime import serving
 
-    host = options.host or settings.host
-    listener = _listen(host, settings.port if options.port is None else options.port)
-
     class Server(uvicorn.Server):
         async def startup(self, sockets: list[socket.socket] | None = None) -> None:
             await super().startup(sockets)
             settle()
-            _print_addresses(host, listener.getsockname()[1])
+            on_ready()
 
         async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
             runtime.waits.release()  # or the server would wait for them until its patience ends

@@ -117,6 +117,11 @@ class Runtime:
                 migrate(self.db)
                 self._migrated = True
 
+    def close_connections(self) -> None:
+        """Of a process that only looks after others."""
+        for db in self._databases:
+            engine_of(db).dispose()
+
     def leave_connections(self) -> None:
         """In a process that was forked from the one that opened this: forget its connections.
 
