@@ -68,8 +68,8 @@ def test_a_picture_and_its_warnings(visit: MakeVisit) -> None:
 
 
 def test_the_picture_of_the_readme(visit: MakeVisit) -> None:
-    me = visit(viewport={"width": 1280, "height": 1370}).open()
-    me.choose("ines", "dress-leaves")
+    me = visit(viewport={"width": 1280, "height": 1200}).open()
+    me.choose("ada", "polo")
     me.try_on()
     me.page.mouse.move(0, 0)
     me.preview.locator(".panel").first.evaluate(
