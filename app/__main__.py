@@ -100,6 +100,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     add("init-db", init_db, "prepare the database; may be run again")
     _add_try(add("try", try_on, "run an engine on files or folders, without a server"))
+    _add_evaluate(add("evaluate", evaluate, "compare engines on pairs of pictures of yours"))
     _add_engine(add("engine", check_engine, "see whether an engine keeps the contract"))
     doctoring = add("doctor", doctor, "check every part and say what to do")
     doctoring.add_argument("--json", action="store_true", help="print what is in force as JSON")
@@ -119,6 +120,15 @@ def _add_try(trying: argparse.ArgumentParser) -> None:
     add("--mode", choices=MODES, default="balanced")
     add("--seed", type=_between(0, 2**32 - 1), default=0)
     add("--engine", help="instead of ENGINE; any, also package.module:Class")
+
+
+def _add_evaluate(evaluating: argparse.ArgumentParser) -> None:
+    add = evaluating.add_argument
+    add("--pairs", type=Path, required=True, help="a folder laid out as VITON-HD or DressCode")
+    add("--engines", help="words as in ENGINES, comma-separated; all of ENGINES without")
+    add("--output", type=Path, required=True, help="the folder for the table and the sheets")
+    add("--limit", type=_between(1, 100_000), default=50, help="pairs at most")
+    add("--pay", action="store_true", help="also engines that send pictures elsewhere")
 
 
 def _add_engine(engine: argparse.ArgumentParser) -> None:
@@ -538,6 +548,39 @@ def try_on(settings: Settings, options: argparse.Namespace) -> int:
     except tryout.Unusable as exc:
         print(f"tryonai: {exc.detail}", file=sys.stderr)
         return 2
+
+
+def evaluate(settings: Settings, options: argparse.Namespace) -> int:
+    """Prints the table; exit status 1 where an engine made no picture at all."""
+    from app import evaluate as evaluation
+    from app.likeness import Judge
+    from app.runtime import offered_engine
+
+    words = (options.engines or ",".join(settings.engines)).split(",")
+    offered = [offered_engine(word.strip(), settings) for word in words]
+    for one in offered:
+        if one.info.egress is not None and not options.pay:
+            host = one.info.egress.host
+            raise TryOnError(f"{one.info.name} sends the pictures to {host}: say --pay to let it.")
+    pairs = evaluation.find_pairs(options.pairs)[: options.limit]
+    options.output.mkdir(parents=True, exist_ok=True)
+    judge = Judge(settings.weights_dir)
+    found = [
+        evaluation.evaluate(
+            one,
+            pairs,
+            judge,
+            sheet=options.output / f"{one.info.name}.png",
+            timeout_s=settings.engine_timeout,
+            memory_mb=settings.engine_memory_mb,
+        )
+        for one in offered
+    ]
+    text = evaluation.table(found, len(pairs))
+    (options.output / "table.md").write_text(text + "\n", "utf-8")
+    (options.output / "scores.json").write_text(evaluation.as_json(found), "utf-8")
+    print(text)
+    return 1 if any(not one.figures for one in found) else 0
 
 
 def check_engine(settings: Settings, options: argparse.Namespace) -> int:

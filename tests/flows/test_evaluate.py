@@ -1,0 +1,51 @@
+"""`python -m app evaluate`: engines side by side on a folder of pairs."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from app import catalogue
+from app.__main__ import main
+
+
+@pytest.mark.slow
+def test_engines_are_compared_and_shown(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    weights_dir: Path,
+) -> None:
+    for folder, files in {
+        "image": [one.path for one in catalogue.people()[:2]],
+        "cloth": [catalogue.garments()[0].path],
+    }.items():
+        (tmp_path / folder).mkdir()
+        for file in files:
+            with Image.open(file) as image:
+                image.convert("RGB").save(tmp_path / folder / f"{file.stem}.jpg", quality=95)
+    garment = catalogue.garments()[0].id
+    people = [one.id for one in catalogue.people()[:2]]
+    lines = [f"{person}.jpg {garment}.jpg" for person in people]
+    (tmp_path / "test_pairs.txt").write_text("\n".join(lines))
+    monkeypatch.setenv("WEIGHTS_DIR", str(weights_dir))
+    monkeypatch.setenv("MOCK_SECONDS", "0")
+    monkeypatch.setenv("MOCK_FAILURE_RATE", "0")
+    out = tmp_path / "out"
+
+    status = main(
+        ["evaluate", "--pairs", str(tmp_path), "--engines", "warp,mock", "--output", str(out)]
+    )
+
+    assert status == 0
+    assert capsys.readouterr().out.splitlines()[-2].startswith("| warp | 2 | 0 |")
+    warp, mock = json.loads((out / "scores.json").read_text())
+    assert warp["means"]["colour"] > mock["means"]["colour"] + 0.3
+    assert warp["means"]["face"] == pytest.approx(0, abs=0.5)
+    assert mock["means"]["ground"] > warp["means"]["ground"]
+    for name in ("warp", "mock"):
+        with Image.open(out / f"{name}.png") as sheet:
+            assert sheet.height > 600
