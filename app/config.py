@@ -94,6 +94,7 @@ class Settings(BaseSettings):
 
     webhook_secret: SecretStr | None = None
     webhook_allow_private: bool = False
+    webhook_delivery: bool = True
 
     max_file_mb: Annotated[float, Field(gt=0, le=100)] = 10
     max_megapixels: Annotated[float, Field(gt=0, le=100)] = 25

@@ -331,10 +331,12 @@ def serving(settings: Settings, *, concurrency: int, told: bool = False) -> Iter
             leases = open_db(runtime.url, pool_size=1)
             stack.callback(engine_of(leases).dispose)
             runtime.worker = _worker(runtime, concurrency, leases, told=told)
-        runtime.courier = _courier(runtime)
+        if settings.webhook_delivery:
+            runtime.courier = _courier(runtime)
         runtime.events = _events(runtime)
-        runtime.courier.start()
-        stack.callback(runtime.courier.stop)
+        if runtime.courier is not None:
+            runtime.courier.start()
+            stack.callback(runtime.courier.stop)
         runtime.events.start()
         stack.callback(runtime.events.stop)
         runtime.scheduler = _scheduler(runtime)

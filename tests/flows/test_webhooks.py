@@ -253,6 +253,21 @@ def test_a_dead_receiver_delays_nobody_else(shopper: Shopper, sql: Sql) -> None:
 
 
 @pytest.mark.slow
+def test_who_may_not_go_out_leaves_delivery_to_others(serve: Serve, sql: Sql) -> None:
+    with receiving(200) as hook:
+        settings: dict[str, Any] = {"webhook_allow_private": True}
+        inside = serve(webhook_delivery=False, **settings).ready().shopper
+        session_id = inside.submit(webhook_url=hook.url)
+        inside.wait(session_id, "completed")
+        assert sql("SELECT state::text, attempts FROM webhook_deliveries") == [("pending", 0)]
+
+        serve(worker_concurrency=0, **settings).ready()
+
+        wait_for(lambda: hook.calls)
+    assert len(hook.calls) == 1
+
+
+@pytest.mark.slow
 def test_a_call_that_its_process_did_not_finish_is_made_by_another(
     serve: Serve, delivery: Callable[[], Any], sql: Sql
 ) -> None:
