@@ -26,7 +26,7 @@ _MOST = 20
 _SECRET = re.compile(
     r"(^|_)(KEY|KEYS|TOKEN|SECRET|SECRETS|PASSWORD|PASSWD|PGPASSWORD|DSN|HEADERS)$"
 )
-_SECRETS = frozenset({"DATABASE_URL", "REDIS_URL"})
+_SECRETS = frozenset({"DATABASE_URL", "REDIS_URL", "AWS_ACCESS_KEY_ID"})
 """Settings, and libpq's, of which an engine has no need, nor what it imports or starts."""
 
 _OFFLINE = {"HF_HUB_OFFLINE": "1", "TRANSFORMERS_OFFLINE": "1", "DIFFUSERS_OFFLINE": "1"}

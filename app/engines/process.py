@@ -22,6 +22,7 @@ from queue import Empty, SimpleQueue
 from typing import Any, BinaryIO, cast
 
 import psutil
+import structlog
 
 from app.engines import EngineSpec, guard
 from app.engines import frames as say
@@ -31,6 +32,8 @@ from app.errors import EngineError, EngineUnavailable, FailureCode, RunCancelled
 
 __all__ = ["EngineProcess", "Job", "Output"]
 
+log = structlog.get_logger(__name__)
+
 POLL_S = 0.05
 """How often the deadline, the cancel event and the memory are looked at."""
 
@@ -39,6 +42,9 @@ GRACE_S = 0.5
 
 LOAD_TIMEOUT_S = 300.0
 """Several gigabytes of weights from a slow disk take minutes; more is a hang."""
+
+_LINE_BYTES = 4000
+"""Of what an engine prints, in one line of the log."""
 
 ABROAD_GRACE_S = 3.0
 """The same for one whose work is done elsewhere, and has to be ended there."""
@@ -109,6 +115,7 @@ class EngineProcess:
         """
         with self._its_turn(cancelled):
             child = self._warm(cancelled)
+            child.context = structlog.contextvars.get_contextvars()
             watcher = _Watcher(on_progress, on_checkpoint, cancelled, for_good)
             try:
                 answer = self._follow(child, say.Run(job, timeout_s), watcher)
@@ -269,6 +276,9 @@ class _Child:
     def __init__(self, spec: EngineSpec, device: str | None) -> None:
         self.ready = False
         self.born = time.monotonic()
+        self.context: dict[str, Any] = {}
+        """For the log: whose run it is."""
+        self._name = spec.name
         self._said: SimpleQueue[say.FromChild] = SimpleQueue()
         self._to_say: SimpleQueue[bytes | None] = SimpleQueue()
         self._ending = threading.Lock()
@@ -295,6 +305,7 @@ class _Child:
         self._threads = [
             threading.Thread(target=self._read, daemon=True, name="engine-reader"),
             threading.Thread(target=self._write, daemon=True, name="engine-writer"),
+            threading.Thread(target=self._pass_on, daemon=True, name="engine-printer"),
         ]
         for thread in self._threads:
             thread.start()
@@ -396,6 +407,19 @@ class _Child:
                 say.write(pipe, packed)
                 del packed  # a waiting thread holds no picture
 
+    def _pass_on(self) -> None:
+        """What the engine prints, a library's warnings among it, as lines of the log.
+
+        Where nobody has configured one, as it comes.
+        """
+        with suppress(OSError, ValueError), cast("BinaryIO", self._process.stderr) as pipe:
+            while printed := pipe.readline(_LINE_BYTES):
+                line = printed.decode("utf-8", "replace")
+                if not structlog.is_configured():
+                    sys.stderr.write(line)
+                elif line := line.strip():
+                    log.info("engine.printed", **{"engine": self._name, **self.context}, line=line)
+
 
 def _descendants(root: psutil.Process) -> list[psutil.Process]:
     """What a process has started, and what those have. Raises NoSuchProcess when it has gone.
@@ -437,6 +461,7 @@ def _spawn(environment: dict[str, str]) -> subprocess.Popen[bytes]:
             [sys.executable, "-P", "-m", "app.engines.child"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
             env={**environment, "PYTHONPATH": path},
             **apart,
         )

@@ -177,3 +177,15 @@ def _lines(text: str, event: str) -> list[dict[str, Any]]:
     """Those of an event; each line of a log is one object."""
     lines = [json.loads(line) for line in text.splitlines() if line.startswith("{")]
     return [line for line in lines if line["event"] == event]
+
+
+@pytest.mark.slow
+def test_what_an_engine_prints_is_a_line_like_the_others(run: Run) -> None:
+    engine = "tests.engines_for_tests:Acts"
+    worker = run("worker", engine=engine, engines=engine, log_format="json", mock_seconds=None)
+
+    (line,) = wait_for(lambda: _lines(worker.text, "engine.printed"))
+
+    assert (line["engine"], line["line"]) == ("acts", "loading")
+    others = [one for one in worker.text.splitlines() if not one.startswith("{")]
+    assert others == ["Working with 1 slot(s); Ctrl-C ends."]
