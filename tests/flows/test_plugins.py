@@ -68,6 +68,7 @@ def _failed(shopper: Shopper) -> dict[str, Any] | None:
     return next((one for one in items if one["status"] == "failed"), None)
 
 
+@pytest.mark.slow
 def test_an_engine_with_one_process_has_one_run_at_a_time_and_holds_up_no_other(
     make_client: MakeClient, tmp_path: Path
 ) -> None:
