@@ -160,6 +160,23 @@ def test_the_garment_is_changed_and_the_photo_stays(visit: MakeVisit) -> None:
     expect(me.sessions.get_by_role("listitem")).to_have_count(2)
 
 
+def test_what_does_not_suit_the_photo_starts_from_no_button(visit: MakeVisit) -> None:
+    """Ada is shown to the hips: her trousers would be a guess."""
+    me = visit().open()
+    me.choose("omar", "chinos")
+    me.try_on()
+    me.person.locator("input[value=ada]").check()
+    expect(me.preview).to_contain_text("This sample shows the upper body only")
+
+    me.press.click(force=True)
+    me.press.focus()
+    me.page.keyboard.press("Enter")
+
+    expect(me.result.get_by_role("button", name="Make it again")).to_be_disabled()
+    expect(me.press).to_have_accessible_description(re.compile("This sample shows the upper body"))
+    assert len(me.api("POST", "/api/tryon/sessions")) == 1
+
+
 def test_everything_is_deleted_by_keyboard_alone_with_proof(visit: MakeVisit) -> None:
     me = visit().open()
     me.choose()

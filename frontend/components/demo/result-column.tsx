@@ -33,9 +33,9 @@ interface ResultColumnProps {
   before: Blob | null;
   /** When the server erased it, once its receipt says so. */
   erasedAt: string | null;
+  /** Null where what is chosen now cannot be tried. */
   onRetry: (() => void) | null;
   onPick: (slot: Slot, file: File) => void;
-  onAgain: () => void;
 }
 
 export function ResultColumn(props: ResultColumnProps) {
@@ -369,14 +369,20 @@ function Finished(props: ResultColumnProps & { session: Session }) {
         </span>
       </div>
       <div className="flex flex-auto flex-col gap-3">
-        <Actions blob={after.blob} url={after.url} onAgain={props.onAgain} />
+        <Actions blob={after.blob} url={after.url} onAgain={props.onRetry} />
         <Remarks session={session} />
       </div>
     </div>
   );
 }
 
-function Actions({ blob, url, onAgain }: { blob: Blob; url: string; onAgain: () => void }) {
+interface ActionsProps {
+  blob: Blob;
+  url: string;
+  onAgain: (() => void) | null;
+}
+
+function Actions({ blob, url, onAgain }: ActionsProps) {
   const name = `${words.fileName}.${blob.type.split("/")[1]?.replace("jpeg", "jpg") ?? "jpg"}`;
   const [shareable, setShareable] = useState<File | null>(null);
   useEffect(() => {
@@ -398,7 +404,12 @@ function Actions({ blob, url, onAgain }: { blob: Blob; url: string; onAgain: () 
           <Share2 aria-hidden className="size-[18px]" />
         </IconButton>
       )}
-      <IconButton label={words.again} className="size-12 rounded-[14px]" onClick={onAgain}>
+      <IconButton
+        label={words.again}
+        className="size-12 rounded-[14px]"
+        disabled={onAgain === null}
+        onClick={() => onAgain?.()}
+      >
         <RefreshCw aria-hidden className="size-[18px]" />
       </IconButton>
     </div>

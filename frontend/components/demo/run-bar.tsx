@@ -103,7 +103,7 @@ function Still({ run, hindrance }: { run: Run; hindrance: Hindrance | null }) {
         <span className="max-sm:hidden">
           {words.session} <b className="font-medium text-ink">{run.session.id.slice(0, 8)}</b>
         </span>
-        <span>{words.next}</span>
+        <span>{hindrance === null ? words.next : words.hindered[hindrance]}</span>
       </>
     );
   }

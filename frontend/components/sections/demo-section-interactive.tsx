@@ -122,7 +122,6 @@ export function DemoSectionInteractive({ apiBase = "" }: DemoSectionProps) {
               erasedAt={find(erased.sessions, expired)?.erasedAt ?? null}
               onRetry={hindered === null ? tryOn.press : null}
               onPick={tryOn.pickFile}
-              onAgain={tryOn.press}
             />
           </div>
           <OptionsPanel options={state.options} engine={catalogue.engine} onChange={tryOn.change} />

@@ -36,7 +36,7 @@ export function Button({ tone, size, className = "", ...rest }: ButtonProps) {
 }
 
 const ICON =
-  "grid size-11 shrink-0 place-items-center rounded-xl border border-line bg-card text-ink transition-colors hover:border-ink";
+  "grid size-11 shrink-0 place-items-center rounded-xl border border-line bg-card text-ink transition-colors hover:border-ink disabled:text-mute disabled:hover:border-line";
 
 /** A button that is an icon; its label is for those who do not see it, and for the pointer. */
 export function IconButton({
