@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import stat
+import sys
 from pathlib import Path
 
 import pytest
@@ -16,7 +17,7 @@ from structlog.testing import capture_logs
 from app import runtime
 from app.config import ROOT, Settings, load_settings, with_driver
 from app.errors import SettingsError
-from app.runtime import offered_engines
+from app.runtime import offered_engines, storage_of
 
 LONG = "0123456789abcdef"
 
@@ -267,3 +268,13 @@ def test_an_endpoint_is_an_address_without_path_and_password(endpoint: str) -> N
         settings(aws_endpoint_url=endpoint)
 
     assert endpoint not in str(caught.value)
+
+
+def test_an_object_store_without_its_client_says_what_to_install(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.delitem(sys.modules, "app.services.objects", raising=False)
+    monkeypatch.setitem(sys.modules, "obstore", None)
+
+    with pytest.raises(SettingsError, match=r"install requirements-cluster\.txt"):
+        storage_of(settings(storage="s3://bucket"))
