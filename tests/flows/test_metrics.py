@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import os
 import re
+import signal
 import subprocess
 import sys
 from pathlib import Path
 
 import httpx
+import psutil
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 from sqlalchemy import text
@@ -16,7 +19,9 @@ from app import metrics, metrics_folder
 from app.config import ROOT
 from app.database import engine_of
 from tests.conftest import MakeClient
-from tests.flows.conftest import Run, Shopper, Sql, wait_for
+from tests.flows.conftest import Run, Shopper, Sql, environment, wait_for
+
+ADDRESS = re.compile(r"page +(http://\S+)/\n")
 
 
 def told(page: str) -> dict[str, float]:
@@ -198,3 +203,37 @@ def test_a_storage_that_refuses_is_counted(shopper: Shopper, uploads: Path) -> N
     assert shopper.post().status_code == 503
 
     assert metrics.REGISTRY.get_sample_value(name, labels) == before + 1
+
+
+@pytest.mark.slow
+def test_whichever_process_of_a_server_is_asked_it_tells_of_all(
+    database_url: str, tmp_path: Path
+) -> None:
+    # In interpreters of their own, as they count into files only there.
+    command = [sys.executable, "-m", "app", "serve", "--port", "0", "--workers", "2"]
+    settings = environment(tmp_path, database_url=database_url, worker_concurrency=0)
+    with (
+        (tmp_path / "log").open("w") as log,
+        subprocess.Popen(
+            command, cwd=ROOT, env=settings, stdout=subprocess.PIPE, stderr=log, text=True
+        ) as server,
+    ):
+        assert server.stdout is not None
+        url = next(found[1] for line in server.stdout if (found := ADDRESS.search(line)))
+        counted = "tryonai_http_requests_total method=GET route=/api/tryon/engines status=200"
+        (folder,) = (tmp_path / "data/metrics").iterdir()
+
+        def ask(times: int) -> set[float]:
+            """Each on a connection of its own, which either process may take."""
+            for _ in range(times):
+                assert httpx.get(f"{url}/api/tryon/engines").status_code == 200
+            return {told(httpx.get(f"{url}/metrics").text)[counted] for _ in range(6)}
+
+        assert ask(20) == {20}
+        counting_ones = [int(file.stem.split("_")[1]) for file in folder.glob("histogram_*.db")]
+        os.kill(counting_ones[0], signal.SIGKILL)
+        wait_for(lambda: not psutil.pid_exists(counting_ones[0]))
+        assert ask(20) == {40}
+        server.terminate()
+        server.wait(30)
+    assert not folder.exists()

@@ -70,7 +70,12 @@ def test_the_panels_are_told_apart() -> None:
 
 @pytest.mark.cluster
 @pytest.mark.parametrize(
-    "arguments", [("test", "rules", "alerts.test.yml"), ("check", "config", "prometheus.yml")]
+    "arguments",
+    [
+        ("test", "rules", "alerts.test.yml"),
+        ("check", "config", "prometheus.yml"),
+        ("check", "config", "compose.yml"),
+    ],
 )
 def test_the_alerts_come_when_they_should(arguments: tuple[str, ...]) -> None:
     _check(*arguments)
