@@ -258,6 +258,17 @@ class Refuses(Acts):
         raise EngineError("no_person")
 
 
+class TopsOnly(Acts):
+    info = EngineInfo(
+        "tops-only",
+        "1",
+        "Tops only",
+        (Licence("tops-only", "Apache-2.0"),),
+        categories=("tops",),
+        modes=("balanced",),
+    )
+
+
 class NotInstalled(Acts):
     def load(self) -> None:
         raise EngineUnavailable("the weights are missing; run scripts/fetch_weights.py")

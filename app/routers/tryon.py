@@ -34,7 +34,7 @@ from starlette.datastructures import UploadFile as UploadedFile
 from app import errors, preferences, tracing
 from app.crud import Seen
 from app.deps import TOKEN_PATTERN, Owners, OwnersOrNone, Rt
-from app.engines import Category, Mode, PhotoType
+from app.engines import Category, EngineInfo, Mode, PhotoType
 from app.errors import (
     ConsentRequired,
     EngineUnavailable,
@@ -528,6 +528,7 @@ def _read_form(form: CreateForm, rt: Runtime) -> Submission:
         raise EngineUnknown(
             f"engine: use one of {', '.join(rt.engines)}, or leave it out.", pointer="engine"
         )
+    _check_offer(form, engine.info)
     rt.egress.check(name, asked=form.allow_egress)
     if rt.worker is not None and name in rt.worker.engine_trouble:
         # Not why: that may name paths, and is the operator's to know.
@@ -571,6 +572,16 @@ def _read_form(form: CreateForm, rt: Runtime) -> Submission:
         request_id=structlog.contextvars.get_contextvars()["request_id"],
         traceparent=tracing.here(),
     )
+
+
+def _check_offer(form: CreateForm, info: EngineInfo) -> None:
+    """Raises ValidationFailed for what this engine does not do, before a picture is looked at."""
+    offers = {"category": info.categories, "mode": info.modes}
+    for field, offered in offers.items():
+        if getattr(form, field) not in ("auto", *offered):
+            raise ValidationFailed(
+                f'{field}: the engine "{info.name}" takes {", ".join(offered)}.', pointer=field
+            )
 
 
 def _matches(if_none_match: Sequence[str], etag: str) -> bool:

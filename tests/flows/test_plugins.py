@@ -93,6 +93,23 @@ def test_an_engine_with_one_process_has_one_run_at_a_time_and_holds_up_no_other(
     }
 
 
+@pytest.mark.parametrize(
+    ("field", "value", "taken"),
+    [("category", "bottoms", "tops"), ("mode", "fast", "balanced")],
+)
+def test_what_an_engine_does_not_do_is_refused_at_the_door(
+    make_client: MakeClient, field: str, value: str, taken: str
+) -> None:
+    shopper = Shopper(make_client(engines=("mock", "tests.engines_for_tests:TopsOnly")))
+
+    answer = shopper.post(engine="tops-only", **{field: value})
+
+    assert (answer.status_code, answer.json()["code"]) == (422, "validation_failed")
+    assert answer.json()["errors"][0]["pointer"] == f"#/{field}"
+    assert f"takes {taken}." in answer.json()["detail"]
+    assert shopper.post(engine="tops-only", category="auto").status_code == 201
+
+
 def test_a_session_tells_what_made_its_picture(make_client: MakeClient) -> None:
     shopper = Shopper(make_client(worker_concurrency=1))
 
