@@ -80,6 +80,11 @@ def _parser() -> argparse.ArgumentParser:
     purging = add("purge", purge, "erase what has expired, once; for cron")
     purging.add_argument("--sweep", action="store_true", help="also make files and rows agree")
     add("rotate-keys", rotate_keys, "wrap the keys of all sessions under the first SECRET_KEY")
+    showing = add("cluster", cluster, "start a whole cluster on this machine, to look at")
+    showing.add_argument(
+        "--demo", action="store_true", required=True, help="it is for looking at, not for use"
+    )
+    showing.add_argument("--port", type=_between(0, 65535), help="instead of PORT")
     add("queues", queues, "show what waits, the workers, and what each is doing")
     telling = add("webhooks", webhooks, "show the webhooks of live sessions, newest first")
     telling.add_argument("--limit", type=_between(1, 100_000), default=100)
@@ -354,6 +359,25 @@ def rotate_keys(settings: Settings, _: argparse.Namespace) -> int:
         done = rotation.rotate(runtime.db, runtime.vault, on_progress=_progress("rewrapped"))
     print(f"keys wrapped anew: {done.rewrapped}, not readable: {done.unreadable}")
     return 1 if done.unreadable else 0
+
+
+def cluster(settings: Settings, options: argparse.Namespace) -> int:
+    """Until Ctrl-C or SIGTERM, which end all of it."""
+    from app import cluster as clusters
+    from app.runtime import open_runtime
+
+    folder = settings.data_dir / "cluster"
+    signal.signal(signal.SIGTERM, _end)
+    with open_runtime(settings) as runtime:
+        runtime.prepare()
+        runtime.close_connections()
+        return clusters.demo(
+            folder,
+            database_url=runtime.url,
+            secret=",".join(settings.secrets),
+            port=settings.port if options.port is None else options.port,
+            tell=lambda line: print(line, flush=True),
+        )
 
 
 def queues(settings: Settings, _: argparse.Namespace) -> int:
