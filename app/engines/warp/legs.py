@@ -51,6 +51,18 @@ _KNEE_LIGHT, _KNEE_SHADE = 0.03, 0.07
 _INNER_SHADE = 0.10
 """The one leg's shadow on the other, at the top, where they meet."""
 
+_SEAM = (0.07, 0.17)
+"""Of `at`, below the old trousers' hem: where paint begins to go over into the bare leg, and where
+it has. Before it lies the hem's shadow."""
+_SEAM_LOWEST = 1.85
+"""Of `at`: what ends lower shows a shoe rather than a leg."""
+_SEEN = 0.30
+"""Of `at`: how much of a bare leg, below that, tells the paint's colour."""
+_CARRIED = 0.9
+"""Of `at`: how far up from there the paint is of the colour of what is seen; shins are darker than
+thighs."""
+_GAIN_LEAST, _GAIN_MOST = 0.7, 1.35
+
 
 @dataclass(frozen=True)
 class Leg:
@@ -227,7 +239,53 @@ def painted_leg(small: Scene, leg: Leg, tone: Floats) -> tuple[Mask, Floats]:
     aside, at = _coordinates(leg, size)
     # Light that passes through skin comes out red: shade is warmer than skin in the light.
     lit = _light(aside, at)[..., None] ** _WARMTH
-    return where, np.asarray(tone * lit, np.float32)
+    colour = np.asarray(tone * lit, np.float32)
+    return where, colour * _gain(small, leg, where, colour, at)
+
+
+def _gain(small: Scene, leg: Leg, where: Mask, colour: Floats, at: Floats) -> Floats:
+    """(h, w, 3): what the paint is multiplied with to go over into what is seen of the leg."""
+    begin = leg.cloth_ends + _SEAM[0]
+    seen = (at > begin) & (at < begin + _SEEN) & (where > 0.95) & (_skin(small) > 0.95)
+    seen = cv2.erode(seen.astype(np.uint8), disc(3)) > 0
+    if leg.cloth_ends == 0 or seen.sum() < _FEW_PIXELS:
+        return np.ones((1, 1, 3), np.float32)
+    whole = np.median(small.photo[seen] / np.maximum(colour[seen], 1), 0)
+    gain = np.clip(whole, _GAIN_LEAST, _GAIN_MOST).astype(np.float32)
+    near = 1 - smoothstep(begin - at, 0.0, _CARRIED)[..., None]
+    return np.asarray(1 + (gain - 1) * near, np.float32)
+
+
+def seams(scene: Scene, both: dict[Side, Leg]) -> Mask:
+    """Where bare legs begin below old trousers: 1 at the hem, 0 where the photo's own skin goes on.
+
+    both: in full pixels. What is painted there as well hides the hem's shadow and its edge.
+    """
+    size = (scene.height, scene.width)
+    seam = np.zeros(size, np.float32)
+    for leg in both.values():
+        if not 0 < leg.cloth_ends < _SEAM_LOWEST:
+            continue
+        _, at = _coordinates(leg, size)
+        below = at - leg.cloth_ends
+        fading = (1 - smoothstep(below, *_SEAM)) * (below > -_SEAM[0])
+        seam = np.maximum(seam, fading * _of_leg(leg, size))
+    return np.asarray(seam * _skin(scene), np.float32) if seam.any() else seam
+
+
+def _skin(scene: Scene) -> Mask:
+    """Of the legs; an ankle above a shoe is often taken for a part of it."""
+    ankle = skin_distance(scene.photo, scene.parts.skin_tone) < _SKIN_NEAR
+    return np.maximum(scene.parts.legs, scene.parts.feet * ankle)
+
+
+def _of_leg(leg: Leg, size: tuple[int, int]) -> Mask:
+    """Where this leg is and the other is not, cloth and skin."""
+    left, right = (
+        leg.line + leg.normal * (leg.outer * np.float32(1.3))[:, None],
+        leg.line - leg.normal * leg.inner[:, None],
+    )
+    return fill(size, np.concatenate([left, right[::-1]]))
 
 
 def _coordinates(leg: Leg, size: tuple[int, int]) -> tuple[Floats, Floats]:

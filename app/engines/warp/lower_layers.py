@@ -27,7 +27,7 @@ no slit between them."""
 _EDGE = 0.8
 _OLD_WAIST = 0.08
 """Shoulder widths above the new waist within which cloth of the old garment is painted over."""
-_TIP_HALF, _TIP_TALL = 0.04, 0.22
+_TIP_HALF, _TIP_TALL = 0.065, 0.22
 """How wide and how tall the tip of the gap between trouser legs can be, in widths of the waist."""
 _RELIEF_ON_SKIRTS = 0.35
 """How much of the old garment's folds a skirt takes: two legs' would show through it."""
@@ -81,11 +81,11 @@ def _close_crotch(picture: Floats, outline: BottomOutline, factor: float) -> Non
     x, y = outline.crotch * factor
     wide = float(outline.waist[-1, 0] - outline.waist[0, 0]) * factor
     half, tall = max(2.0, _TIP_HALF * wide), _TIP_TALL * wide
-    tip = np.array([[x - half, y + 2], [x - half / 2, y - tall], [x + half / 2, y - tall]])
+    tip = np.array([[x - half, y + 2], [x - half / 4, y - tall], [x + half / 4, y - tall]])
     tip = np.concatenate([tip, [[x + half, y + 2]]]).astype(np.float32)
     height, width = picture.shape[:2]
     rows = slice(max(0, int(y - 1.2 * tall)), min(height, int(y) + 4))
-    columns = slice(max(0, int(x - 4 * half)), min(width, int(x + 4 * half) + 1))
+    columns = slice(max(0, int(x - 3 * half)), min(width, int(x + 3 * half) + 1))
     hole = fill((height, width), tip)[rows, columns]
     # Below the tip there is ground on both sides of it.
     hole[-4:] = 1
@@ -235,7 +235,8 @@ def paint_bottom(
     size = (small.height, small.width)
     easel = Easel(scene.height, scene.width)
     front = in_front(scene, target)
-    old = np.maximum(removal.worn(old_bottom(scene, target)), _fringe(scene)) * (1 - front)
+    old = np.maximum(removal.worn(old_bottom(scene, target)), _fringe(scene))
+    old = np.maximum(old, legs.seams(scene, target.legs)) * (1 - front)
     cover = layer.cover * (1 - front)
     if not target.tucked:
         cover = cover * _below_top(scene)

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from app.engines.warp.arms import Arm, bare_core, old_sleeve, painted_arm, skin_distance
 from app.engines.warp.arrays import blur, disc, push_pull, resize, smoothstep
-from app.engines.warp.legs import bare_legs
+from app.engines.warp.legs import bare_legs, seams
 from app.engines.warp.scene import Scene
 from app.engines.warp.targets import TORSO_ROWS, TopTarget
 from app.engines.warp.values import SIDES, Floats, Mask, Points, Side
@@ -76,7 +76,8 @@ def old_top(scene: Scene, target: TopTarget) -> Mask:
     if target.old_hem_down > _DRESS_BEGINS and not target.legs:
         below = smoothstep(scene.down, target.hem_down - 0.01, target.hem_down + 0.02)
         upper = upper * (1 - below)
-    return worn(_without_holes(scene, np.asarray(upper, np.float32)), reach=_EDGE)
+    old = worn(_without_holes(scene, np.asarray(upper, np.float32)), reach=_EDGE)
+    return np.maximum(old, seams(scene, target.legs)) if target.legs else old
 
 
 def _without_holes(scene: Scene, upper: Mask) -> Mask:

@@ -36,7 +36,7 @@ _PRIOR_HALF_WIDTHS = (0.49, 0.46, 0.45, 0.53, 0.55)
 people; where the photo says less than 0.78 or more than 1.35 of it, the photo is not believed."""
 _LEAST_HALF_WIDTH, _MOST_HALF_WIDTH = 0.78, 1.35
 
-_SLEEVED = 0.45
+_SLEEVED = 0.15
 """From where on an old sleeve hides so much of an arm that it may be taken for the torso."""
 _CLOSE_FIT, _LOOSE_FIT, _LOOSE_FIT_BELOW = 1.04, 1.20, 1.30
 """A garment is at least this much wider than the body it hides, and at most this much, above and
@@ -74,6 +74,9 @@ _SLEEVE_STEP = 0.05
 """Between two points of a rail, in shoulder widths: fine enough for the bend over the shoulder."""
 _WRIST_SNAP = 0.80
 """A sleeve that covers this much of the arm is a long one, and ends at the wrist."""
+_LONG = 0.95
+"""So is one this long, compared with the garment from shoulder tip to shoulder tip: 1.01 and more
+on long ones, whose garment may be wide and so be made small, 0.46 and less on short ones."""
 _SLEEVE_FLAT = 0.68
 """Of a flat sleeve's half width; 2/π = 0.64 takes it round an arm."""
 _SLEEVE_SLACK = np.array([0.014, 0.075])
@@ -298,7 +301,16 @@ class _Fit:
         )
         if flat.sleeve is None:
             return target
-        sleeve = place_sleeve(self.scene, flat.sleeve, side, tip=tip, pit=pit, scale=self.scale)
+        wide = float(np.hypot(*(self.outline.right.tip - self.outline.left.tip)))
+        sleeve = place_sleeve(
+            self.scene,
+            flat.sleeve,
+            side,
+            tip=tip,
+            pit=pit,
+            scale=self.scale,
+            long=flat.sleeve.length > _LONG * wide,
+        )
         return SideTarget(neck, tip, pit, target.shoulder, edge, sleeve)
 
     def _neck(self, side: Side) -> Point:
@@ -430,16 +442,26 @@ def _between(neck: Point, tip: Point) -> Points:
 
 
 def place_sleeve(
-    scene: Scene, flat: SleeveOutline, side: Side, *, tip: Point, pit: Point, scale: float
+    scene: Scene,
+    flat: SleeveOutline,
+    side: Side,
+    *,
+    tip: Point,
+    pit: Point,
+    scale: float,
+    long: bool = False,
 ) -> SleeveTarget:
-    """Two rails along the arm, from the seam tip–armpit down to where the sleeve ends."""
+    """Two rails along the arm, from the seam tip–armpit down to where the sleeve ends.
+
+    long: it ends at the wrist, however the garment was scaled.
+    """
     line = _arm_line(scene, side, start=np.asarray((tip + pit) / 2, np.float32))
     whole = float(along(line)[-1])
     # An armhole that is deeper on the body than on the garment takes cloth from the sleeve's top.
     opening = float(np.hypot(*(flat.outer[0] - flat.inner[0]))) * scale
     deeper = max(0.0, float(np.hypot(*(tip - pit))) - opening)
     wanted = min(flat.length * scale + deeper / 2, whole * 1.02)
-    if wanted > _WRIST_SNAP * whole:
+    if long or wanted > _WRIST_SNAP * whole:
         wanted = whole
     count = int(np.clip(wanted / (_SLEEVE_STEP * scene.body.shoulder_width), 12, 64))
     at = np.linspace(0, wanted, count)

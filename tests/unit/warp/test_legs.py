@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from app.engines.warp.legs import bare_legs, see_legs, skin_tone
+from app.engines.warp.legs import bare_legs, seams, see_legs, skin_tone
 from app.engines.warp.scene import Scene
 from app.engines.warp.values import SIDES
 from tests.unit.warp.drawn import (
@@ -100,6 +100,33 @@ def test_the_skin_of_legs_that_show_is_taken_first() -> None:
     tone = skin_tone(small, small.parts.lower)
 
     np.testing.assert_allclose(tone, tanned, atol=2)
+
+
+def test_a_painted_leg_goes_over_into_the_one_that_is_seen() -> None:
+    scene = _scene(bare_from=400)
+    photo = scene.photo.copy()
+    shin = np.array([150, 105, 85], np.float32)
+    photo[scene.parts.legs > 0] = shin
+    photo[432:][scene.parts.legs[432:] > 0] = SKIN  # lighter further down: the tone is taken here
+    scene = replace(scene, photo=photo)
+    small = scene.half()
+
+    for where, colour in bare_legs(small, see_legs(scene), small.parts.lower):
+        row = 204  # just below where the trousers end, at half size
+        middle = int(np.median(np.flatnonzero(where[row] > 0.95)))
+        assert np.abs(colour[row, middle] - shin).max() < 25  # 62 without
+
+
+def test_paint_goes_on_below_the_hem_where_its_shadow_lies_and_no_further() -> None:
+    scene = _scene(bare_from=400)
+
+    seam = seams(scene, see_legs(scene))
+
+    middle = round(SPINE_X) + 30
+    assert seam[402, middle] > 0.9
+    assert seam[420:, middle].max() == 0
+    assert seam[:398].max() == 0
+    assert seam[400:, round(SPINE_X)].max() == 0  # between the legs
 
 
 def test_where_trousers_end_is_found() -> None:

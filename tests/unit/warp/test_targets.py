@@ -2,19 +2,32 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from app.engines.warp.arms import exits, see_arm
-from app.engines.warp.targets import old_hem, place_top, shoulder_tip
+from app.engines.warp.targets import (
+    TORSO_ROWS,
+    old_hem,
+    place_sleeve,
+    place_top,
+    shoulder_tip,
+    torso_half_widths,
+)
 from app.engines.warp.values import SIDES
 from tests.unit.warp.drawn import (
     HIPS_Y,
     SHOULDER_HALF,
+    SPINE_X,
     TORSO_HALF,
     drawn_garment,
+    drawn_outline,
+    drawn_person,
     drawn_scene,
     points,
+    whole_scene,
 )
 
 
@@ -103,3 +116,38 @@ def test_an_old_sleeve_ends_where_it_ends(sleeves_to: float, least: float, most:
 
     for side in SIDES:
         assert least <= see_arm(scene, side).bare_from <= most
+
+
+def test_a_short_sleeve_that_touches_the_body_is_no_part_of_the_torso() -> None:
+    photo, parts = drawn_person(sleeves_to=195)
+    gap = np.zeros_like(parts.upper)
+    gap[112:195, :] = parts.person[150] == 0  # between torso and arm, and beside the arms
+    gap[:, : int(SPINE_X) - TORSO_HALF - 8] = gap[:, int(SPINE_X) + TORSO_HALF + 8 :] = 0
+    upper = np.maximum(parts.upper, gap)
+    scene = whole_scene(photo, replace(parts, upper=upper, person=np.maximum(parts.person, gap)))
+
+    for side in SIDES:
+        arm = see_arm(scene, side)
+        wide = torso_half_widths(scene, side, arm)
+        assert 0.15 < arm.bare_from < 0.5
+        assert wide[TORSO_ROWS < 0.45].max() < TORSO_HALF + 12
+
+
+@pytest.mark.parametrize(("long", "least", "most"), [(True, 1.0, 1.0), (False, 0.1, 0.7)])
+def test_a_long_sleeve_ends_at_the_wrist_however_small_its_garment_is_made(
+    long: bool, least: float, most: float
+) -> None:
+    flat = drawn_outline().right.sleeve
+    assert flat is not None
+
+    sleeve = place_sleeve(
+        drawn_scene(),
+        flat,
+        "right",
+        tip=points((SPINE_X + 54, 118))[0],
+        pit=points((SPINE_X + 48, 163))[0],
+        scale=1.0,
+        long=long,
+    )
+
+    assert least <= sleeve.reach <= most
