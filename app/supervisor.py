@@ -68,7 +68,7 @@ class Supervisor:
         self._ending = False
 
     def run(self) -> int:
-        """Exit status 1 where a child could not be started at all."""
+        """Exit status 1 where a child could not be started at all, or did not end in peace."""
         woken, waker = socket.socketpair()
         for one in (woken, waker):
             one.setblocking(False)
@@ -127,7 +127,8 @@ class Supervisor:
             self._on_ready()
 
     def _stop(self) -> int:
-        running = [child.process for child in self._children if child.process is not None]
+        # Who has died before is no part of how this end went.
+        running = [child.process for child in self._children if child.runs and child.process]
         for process in running:
             process.terminate()
         until = time.monotonic() + PATIENCE_S
@@ -141,7 +142,9 @@ class Supervisor:
                 statuses.append(process.wait())
         for one in (self._said, self._say, self._alive, self._life):
             os.close(one)
-        return 0 if self._ending and not any(statuses) else 1
+        # One that was still starting has no answer to the signal yet but to die of it.
+        peaceful = all(status in (0, -signal.SIGTERM) for status in statuses)
+        return 0 if self._ending and peaceful else 1
 
 
 def attach(pipes: str) -> Callable[[], None]:

@@ -47,6 +47,17 @@ def test_a_stop_ends_all_of_them(server: Server) -> None:
     assert "Traceback" not in server.text
 
 
+def test_a_stop_right_after_a_death_is_one_like_any_other(server: Server) -> None:
+    answering(server)[0].kill()
+    wait_for(lambda: "process.died" in server.text, within_s=30)
+    wait_for(lambda: len(answering(server)) == 2, within_s=30)  # the new one is still starting
+
+    server.terminate()
+
+    assert server.wait() == 0
+    assert "Traceback" not in server.text
+
+
 def test_they_do_not_outlive_who_looks_after_them(server: Server) -> None:
     family = psutil.Process(server.pid).children(recursive=True)
 
