@@ -127,7 +127,8 @@ class CreateForm(BaseModel):
         max_length=receivers.URL_CHARACTERS,
         description="Told once the session is final, as Standard Webhooks says: POST, signed, "
         "again and again until it answers 2xx, or 410. `http` or `https`, at a public address.",
-        json_schema_extra={"format": "uri"},
+        # In the document alone: what is no receiver is refused as one, with its own code.
+        json_schema_extra={"format": "uri", "pattern": r"^[Hh][Tt][Tt][Pp][Ss]?://[^/]"},
     )
 
 

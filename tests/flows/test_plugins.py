@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import re
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -58,14 +57,8 @@ def test_the_plug_in_of_the_docs_works_as_it_stands(
     before = np.asarray(Image.open(io.BytesIO(photo)).convert("RGB"))
     changed = (made != before).any(-1)
     assert 0.1 < changed.mean() < 0.6
-    assert shopper.see(shopper.submit(engine="my-engine"))["status"] == "created"
-    refused = wait_for(lambda: _failed(shopper))
+    refused = shopper.wait(shopper.submit(engine="my-engine"), "failed")
     assert refused["error_code"] == "no_person"
-
-
-def _failed(shopper: Shopper) -> dict[str, Any] | None:
-    items = shopper.get().json()["items"]
-    return next((one for one in items if one["status"] == "failed"), None)
 
 
 @pytest.mark.slow
