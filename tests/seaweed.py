@@ -43,6 +43,7 @@ class SeaweedFS:
         }
         (folder / "s3.json").write_text(json.dumps({"identities": [identity]}))
         ports = dict(zip(_ports(_PORTS), _free_ports(2 * len(_PORTS)), strict=True))
+        self._ports = list(ports.values())
         self.endpoint = f"http://127.0.0.1:{ports['s3.port']}"
         self._command = [
             *(program, "-logtostderr", "mini", f"-dir={folder}/data"),
@@ -80,6 +81,9 @@ class SeaweedFS:
     def kill(self) -> None:
         self._process.kill()
         self._process.wait()
+        for port in self._ports:  # which it leaves, wherever its data are
+            for file in Path("/tmp").glob(f"seaweedfs-*-{port}.sock"):
+                file.unlink(missing_ok=True)
 
     def freeze(self) -> None:
         """It takes connections, and says nothing."""
