@@ -462,12 +462,18 @@ def audit(settings: Settings, options: argparse.Namespace) -> int:
     looked = {"sessions": report.sessions, "pictures": report.pictures, "files": report.files}
     if options.json:
         found = [{"finding": finding, "session_sha256": of} for finding, of in report.found]
+        looked["recent_files"] = report.recent
         counts = {**looked, "oldest_overdue_s": round(report.oldest_s, 3), **report.counts}
         print(json.dumps({"counts": counts, "findings": found}, indent=2))
     else:
         print("looked at: " + ", ".join(f"{count} {name}" for name, count in looked.items()))
         for finding, of in report.found:
             print(f"FOUND: {finding}{of and ', session with the SHA-256 '}{of}")
+        if report.recent:
+            print(
+                f"files without a session, younger than an hour: {report.recent}. Uploads under way"
+                " have such; what is one no more, the sweep deletes."
+            )
         print(f"oldest byte past its time: {report.oldest_s:.0f} s; findings: {len(report.found)}")
     return 1 if report.found else 0
 

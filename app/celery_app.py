@@ -46,6 +46,37 @@ class _Child:
         self._own.worker.work_on(session_id)
 
 
+def _request() -> type[Any]:
+    """Of the main process: what it knows of a message that one of its children works on."""
+    from celery.worker.request import Request  # noqa: PLC0415 - there, or `make_celery` had told
+    from kombu.asynchronous import get_event_loop  # noqa: PLC0415
+
+    def look(message: Any, rounds: int) -> None:
+        """Whether the acknowledgement, which the loop sends in a round of its own, has been."""
+        if message.acknowledged:
+            return
+        if rounds == 0:
+            raise ConnectionResetError("a message could not be acknowledged")
+        soon(message, rounds - 1)
+
+    def soon(message: Any, rounds: int) -> None:
+        loop: Any = get_event_loop()
+        if loop is not None:
+            loop.call_soon(look, message, rounds)
+
+    class Acknowledging(Request):  # type: ignore[misc]
+        """Connects anew where it could not acknowledge.
+
+        Celery only logs that: the message counts as in work for ever, and no other is asked for.
+        """
+
+        def acknowledge(self) -> None:
+            super().acknowledge()
+            soon(self.message, rounds=2)
+
+    return Acknowledging
+
+
 def make(settings: Settings) -> tuple[Any, _Child]:
     """The application with its one task, and what its children will have."""
     app = make_celery(broker_url(settings), engines=tuple(offered_engines(settings)))
@@ -53,7 +84,7 @@ def make(settings: Settings) -> tuple[Any, _Child]:
 
     child = _Child(settings)
 
-    @app.task(name=TASK)  # type: ignore[untyped-decorator]
+    @app.task(name=TASK, Request=_request())  # type: ignore[untyped-decorator]
     def attempt(session_id: str) -> None:
         child.work_on(UUID(session_id))
 

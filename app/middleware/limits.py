@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from contextlib import suppress
 
 from starlette.datastructures import Headers, MutableHeaders
@@ -15,7 +16,8 @@ from app.services.ratelimit import Limiter, Verdict, client_key
 
 SESSIONS = "/api/tryon/sessions"
 _UNCOUNTED = ("/api/health", "/api/health/live", "/api/health/ready")
-_DOCS_FILES = "/api/docs/assets/"
+# Files that never change: pages ask for two dozen at once, and browsers keep them.
+_FILES = re.compile(r"/api/docs/assets/.+|/api/tryon/(garments|people)/[^/]+/image")
 
 # A call that creates nothing needs no body; some clients send a few bytes all the same.
 OTHER_BODY_BYTES = 64 * 1024
@@ -66,7 +68,7 @@ class Limits:
             scope["method"] != "OPTIONS"
             and path.startswith("/api/")
             and path.rstrip("/") not in _UNCOUNTED
-            and not path.startswith(_DOCS_FILES)
+            and not _FILES.fullmatch(path)
         )
         if self._limiter is None or not counted:
             return None

@@ -38,12 +38,14 @@ class Finding(StrEnum):
 class Audit:
     """What was looked at, and what was found. oldest_s: how long the oldest byte is past due.
 
+    recent: files without a session that are too young to be told from an upload under way.
     found: each with the hash of its session's id, as a receipt has it, or with nothing.
     """
 
     sessions: int = 0
     pictures: int = 0
     files: int = 0
+    recent: int = 0
     oldest_s: float = 0.0
     found: list[tuple[Finding, str]] = field(default_factory=list)
 
@@ -138,7 +140,11 @@ def _examine_files(report: Audit, db: Db, storage: Storage, *, older_than: datet
             for stored in objects:
                 report.files += 1
                 owner = owners[stored.key]
-                if stored.modified < before and (owner not in there or stored.is_draft):
-                    report.add(Finding.ORPHAN, owner)
-                    late_s = datetime.now(UTC).timestamp() - stored.modified
-                    report.oldest_s = max(report.oldest_s, late_s)
+                if owner in there and not stored.is_draft:
+                    continue
+                if stored.modified >= before:
+                    report.recent += 1
+                    continue
+                report.add(Finding.ORPHAN, owner)
+                late_s = datetime.now(UTC).timestamp() - stored.modified
+                report.oldest_s = max(report.oldest_s, late_s)

@@ -6,6 +6,7 @@ What runs is `services/objects`; this needs calls that its library does not have
 from __future__ import annotations
 
 import math
+import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -50,6 +51,7 @@ class Bucket:
         self._region = access.region
         self._days = math.ceil((retention + BACKSTOP) / timedelta(days=1))
         self._client = _client(access)
+        weakref.finalize(self, self._client.close)
 
     def make_ready(self) -> Work:
         """Make it if it is absent, suspend versioning, set the rule. May be run again."""

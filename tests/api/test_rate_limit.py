@@ -88,7 +88,9 @@ def test_a_slash_at_the_end_is_no_way_around(limited: TestClient) -> None:
     assert limited.post(f"{URL}//").status_code in (404, 429)
 
 
-def test_health_metrics_and_preflights_are_not_counted(make_shared_client: MakeClient) -> None:
+def test_health_metrics_preflights_and_files_are_not_counted(
+    make_shared_client: MakeClient,
+) -> None:
     client = make_shared_client(rate_limit_enabled=True, rate_limit_other="1/minute")
     assert client.get("/api/tryon/garments").status_code == 200
     assert client.get("/api/tryon/garments").status_code == 429
@@ -98,7 +100,12 @@ def test_health_metrics_and_preflights_are_not_counted(make_shared_client: MakeC
         assert answer.status_code == 200
         assert "RateLimit" not in answer.headers
     assert client.options(URL).status_code == 204
-    assert client.get("/api/docs/assets/swagger-ui.css").status_code == 200
+    for file in (
+        "docs/assets/swagger-ui.css",
+        "tryon/garments/polo/image",
+        "tryon/people/ada/image",
+    ):
+        assert client.get(f"/api/{file}").status_code == 200
 
 
 def test_a_made_up_address_is_not_believed(limited: TestClient) -> None:

@@ -53,14 +53,18 @@ def store_at(
     return ObjectStorage(f"s3://{bucket}/{uuid4().hex}", access or server.access)
 
 
-def client_of(server: SeaweedFS) -> Any:
-    return boto3.client(
+@pytest.fixture
+def client(seaweed: SeaweedFS) -> Iterator[Any]:
+    """Somebody else's, who sees the bucket as it is."""
+    client = boto3.client(
         "s3",
-        endpoint_url=server.endpoint,
+        endpoint_url=seaweed.endpoint,
         region_name="us-east-1",
         aws_access_key_id=KEY_ID,
         aws_secret_access_key=SECRET,
     )
+    yield client
+    client.close()
 
 
 def failures(verb: str, reason: str) -> float:
@@ -169,18 +173,18 @@ def test_more_than_one_request_deletes_goes_and_nothing_beside(seaweed: SeaweedF
 
 
 def test_what_somebody_else_put_there_is_passed_over_and_goes_with_its_session(
-    seaweed: SeaweedFS,
+    seaweed: SeaweedFS, client: Any
 ) -> None:
     prefix = uuid4().hex
     store = ObjectStorage(f"s3://{BUCKET}/{prefix}", seaweed.access)
     store.put("inputs/a/person.jpg", b"x")
     for name in ("a/", "a/Me at home.jpg", "a/%41"):
-        client_of(seaweed).put_object(Bucket=BUCKET, Key=f"{prefix}/inputs/{name}", Body=b"")
+        client.put_object(Bucket=BUCKET, Key=f"{prefix}/inputs/{name}", Body=b"")
 
     assert [one.key for one in store.objects("inputs")] == ["inputs/a/person.jpg"]
     store.delete_prefix("inputs/a")
 
-    found = client_of(seaweed).list_objects_v2(Bucket=BUCKET, Prefix=f"{prefix}/inputs/a/")
+    found = client.list_objects_v2(Bucket=BUCKET, Prefix=f"{prefix}/inputs/a/")
     assert [one["Key"] for one in found.get("Contents", [])] in ([], [f"{prefix}/inputs/a/"])
 
 
@@ -211,10 +215,9 @@ def test_a_bucket_is_made_once_and_made_again_changes_nothing(seaweed: SeaweedFS
 
 
 def test_the_rule_lasts_a_day_longer_than_the_retention_and_leaves_others_alone(
-    seaweed: SeaweedFS,
+    seaweed: SeaweedFS, client: Any
 ) -> None:
     name = f"ruled-{uuid4().hex}"
-    client = client_of(seaweed)
     client.create_bucket(Bucket=name)
     other = {"ID": "theirs", "Status": "Enabled", "Filter": {"Prefix": "logs/"}}
     client.put_bucket_lifecycle_configuration(
@@ -236,9 +239,10 @@ def test_the_rule_lasts_a_day_longer_than_the_retention_and_leaves_others_alone(
     assert longer.faults() == []
 
 
-def test_a_versioned_bucket_is_a_fault_until_its_old_versions_are_gone(seaweed: SeaweedFS) -> None:
+def test_a_versioned_bucket_is_a_fault_until_its_old_versions_are_gone(
+    seaweed: SeaweedFS, client: Any
+) -> None:
     name = f"versioned-{uuid4().hex}"
-    client = client_of(seaweed)
     bucket = seaweed.bucket(name)
     bucket.make_ready()
     client.put_bucket_versioning(Bucket=name, VersioningConfiguration={"Status": "Enabled"})

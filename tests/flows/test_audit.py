@@ -146,7 +146,10 @@ def test_a_sound_installation_has_no_findings(
 def test_young_files_belong_to_uploads_under_way(shopper: Shopper, uploads: Path, run: Run) -> None:
     LocalStorage(uploads).put(f"inputs/{uuid4()}/person.jpg", b"x")
 
-    assert run("audit").wait() == 0
+    told = run("audit")
+
+    assert told.wait() == 0
+    assert "files without a session, younger than an hour: 1." in told.text
 
 
 def test_a_receipt_past_its_time_is_found(shopper: Shopper, sql: Sql, run: Run) -> None:

@@ -113,6 +113,26 @@ def test_a_session_is_made_while_redis_is_away_and_completed_when_it_is_back(
     server.shopper.wait(session_id, "completed", within_s=60)
 
 
+def test_a_worker_that_could_not_acknowledge_takes_the_next_message(
+    server: Server, run: Run, with_celery: dict[str, Any], redis: Redis
+) -> None:
+    """Redis goes in the middle of a run, so that only its end meets the broken connection."""
+    worker = run("worker", **with_celery, mock_seconds=2)
+    first = server.shopper.submit()
+    server.shopper.wait(first, "processing", within_s=60)
+    redis.kill()
+    server.shopper.wait(first, "completed", within_s=60)
+    wait_for(lambda: "Couldn't ack" in worker.text)
+    redis.start()
+
+    second = server.shopper.submit()
+
+    server.shopper.wait(second, "completed", within_s=40)
+    for _ in range(3):
+        server.shopper.wait(server.shopper.submit(), "completed")
+    assert worker.text.count("broker lost") == 1
+
+
 def test_what_redis_has_forgotten_is_rung_for_again(
     server: Server, run: Run, with_celery: dict[str, Any], redis: Redis
 ) -> None:
