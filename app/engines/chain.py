@@ -86,6 +86,8 @@ class ChainProcess:
         deadline = time.monotonic() + timeout_s
         left = job.resume or {}
         passed: list[tuple[str, str]] = [tuple(one) for one in left.get("passed", ())]
+        if len(passed) >= len(self._steps):  # and the last one may work later: all are asked anew
+            passed = []
         last: EngineError | EngineUnavailable = EngineError(
             FailureCode.GARMENT_UNSUPPORTED, log="no engine of the chain does this category"
         )

@@ -21,6 +21,7 @@ FIRST = {
     "hangs": 'engine = "mock"\ntimeout_s = 0.3\noptions = { faults = ["7:hang"], seconds = 0 }',
     "is-away": f'engine = "{ACTS}:NotInstalled"',
     "refuses": f'engine = "{ACTS}:Refuses"',
+    "retries": 'engine = "mock"\noptions = { seconds = 0, faults = ["7:retry"] }',
 }
 
 Chained = Callable[..., Shopper]
@@ -84,6 +85,14 @@ def test_where_none_can_the_last_one_says_why(chained: Chained) -> None:
     session = shopper.wait(shopper.submit(seed=7), "failed")
 
     assert session["error_code"] == "model_error"
+
+
+def test_where_the_last_one_may_work_later_all_are_asked_again(chained: Chained) -> None:
+    shopper = chained("fails", "retries")
+
+    session = shopper.wait(shopper.submit(seed=7), "failed", within_s=30)
+
+    assert (session["error_code"], session["attempts"]) == ("model_error", 3)
 
 
 @pytest.mark.parametrize(
