@@ -76,6 +76,13 @@ def is_local(host: object) -> bool:
         return name in ("localhost", "localhost.localdomain", "")
 
 
+def _is_held_back(name: str, *, offline: bool) -> bool:
+    """name: in capitals, because settings are read in any case of letters."""
+    # A proxy on this machine would be a way out that the gate does not see.
+    ways_out = offline and name.endswith("_PROXY")
+    return ways_out or name in _SECRETS or _SECRET.search(name) is not None
+
+
 def environment(
     home: Path, *, allowed: Collection[str], device: str | None, offline: bool
 ) -> dict[str, str]:
@@ -84,11 +91,10 @@ def environment(
     home: stands for the user's folder and all caches. allowed: secrets that this engine may read.
     offline: tell the usual hubs not to look for newer files.
     """
-    # In any case of letters, as settings are read.
     kept = {
         name: value
         for name, value in os.environ.items()
-        if name in allowed or not (_SECRET.search(name.upper()) or name.upper() in _SECRETS)
+        if name in allowed or not _is_held_back(name.upper(), offline=offline)
     }
     # Packages installed for the user alone are found by HOME, too.
     kept.setdefault("PYTHONUSERBASE", site.getuserbase())

@@ -211,7 +211,9 @@ class Client:
         again = name in service.again
         if again:
             context.checkpoint({})
-        raise EngineError(code, log=f"the service ended with {state[:32]} {name}", retryable=again)
+        # What is in no table may be a sentence, with the address of a picture in it.
+        told = name if name in service.errors or again else "an error of its own"
+        raise EngineError(code, log=f"the service ended with {state[:32]}: {told}", retryable=again)
 
     def _cancel(self, id_: str) -> None:
         """As well as can be in the moment that is left."""
