@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import json
 import os
 import signal
 import time
@@ -51,6 +53,19 @@ def test_sessions_are_worked_on_by_its_workers_alone(
         assert server.shopper.wait(session_id, "completed")["attempts"] == 1
     workers = sql("SELECT count(DISTINCT claimed_by) FROM tryon_sessions")
     assert workers[0][0] == 2
+
+
+def test_a_message_names_a_session_and_nothing_of_its_shopper(server: Server, redis: Redis) -> None:
+    from redis import Redis as Client  # noqa: PLC0415 - needs the extra's packages
+
+    session_id = server.shopper.submit()
+    wait_for(lambda: redis.tell("LLEN", "tryonai.mock") == ":1")
+
+    with Client.from_url(redis.url) as client:
+        (message,) = client.lrange("tryonai.mock", 0, -1)
+    args, named, _ = json.loads(base64.b64decode(json.loads(message)["body"]))
+    assert (args, named) == ([session_id], {})
+    assert server.shopper.token.encode() not in message
 
 
 def test_a_killed_child_loses_nothing(
