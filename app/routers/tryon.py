@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from datetime import timedelta
@@ -28,7 +27,6 @@ from fastapi import (
 from fastapi.responses import JSONResponse, StreamingResponse
 from fastapi.security import APIKeyQuery
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
-from starlette.datastructures import FormData
 from starlette.datastructures import UploadFile as UploadedFile
 
 from app import errors, preferences, tracing
@@ -194,7 +192,10 @@ async def create(
     idempotency_key: IdempotencyKey = None,
 ) -> Response:
     """Take the pictures and answer at once; a worker makes the picture. Then poll `Location`."""
-    _refuse_twice(await request.form())  # which is read already
+    _refuse_twice("Idempotency-Key", request.headers.getlist("Idempotency-Key"))
+    sent = await request.form()  # which is read already
+    for name in sent:
+        _refuse_twice(name, sent.getlist(name))
     if idempotency_key is None:  # a repeat is answered although the queue is full
         rt.door.check()
     url = form.webhook_url
@@ -220,12 +221,10 @@ async def create(
     )
 
 
-def _refuse_twice(form: FormData) -> None:
+def _refuse_twice(name: str, values: Sequence[object]) -> None:
     """Of two values one would count, and nobody could say which: of two retentions the longer."""
-    counted = Counter(name for name, _ in form.multi_items())
-    for name, count in counted.items():
-        if count > 1:
-            raise ValidationFailed(f"{name}: Send it once.", pointer=name)
+    if len(values) > 1:
+        raise ValidationFailed(f"{name}: Send it once.", pointer=name)
 
 
 async def _ring(rt: Runtime, seen: Seen) -> None:

@@ -58,6 +58,19 @@ def test_a_repeat_is_answered_with_the_first_session(client: TestClient) -> None
     assert len(sessions(client)) == 1
 
 
+def test_two_keys_are_refused(client: TestClient) -> None:
+    answer = client.post(
+        URL,
+        files={"person_image": ("me.jpg", PHOTO, "image/jpeg")},
+        data={"user_token": TOKEN},
+        headers=[("Idempotency-Key", KEY), ("Idempotency-Key", "another")],
+    )
+
+    assert (answer.status_code, answer.json()["code"]) == (422, "validation_failed")
+    assert answer.json()["detail"] == "Idempotency-Key: Send it once."
+    assert sessions(client) == []
+
+
 def test_a_file_s_name_is_no_content(client: TestClient) -> None:
     first = post(client)
 
