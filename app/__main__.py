@@ -366,18 +366,16 @@ def cluster(settings: Settings, options: argparse.Namespace) -> int:
     from app import cluster as clusters
     from app.runtime import open_runtime
 
-    folder = settings.data_dir / "cluster"
     signal.signal(signal.SIGTERM, _end)
     with open_runtime(settings) as runtime:
-        runtime.prepare()
+        runtime.prepare()  # once, before two of them want it
         runtime.close_connections()
-        return clusters.demo(
-            folder,
-            database_url=runtime.url,
-            secret=",".join(settings.secrets),
+        clusters.demo(
+            settings.data_dir / "cluster",
             port=settings.port if options.port is None else options.port,
             tell=lambda line: print(line, flush=True),
         )
+    return 0
 
 
 def queues(settings: Settings, _: argparse.Namespace) -> int:

@@ -251,7 +251,7 @@ def run(database_url: str, tmp_path: Path) -> Iterator[Run]:
             ends_before_loop: bool = False,
             **settings: object,
         ) -> Program:
-            kind = Server if arguments[0] == "serve" else Program
+            kind = Server if arguments[0] in ("serve", "cluster") else Program
             started = kind(
                 *arguments,
                 environment=environment(tmp_path, **{"database_url": database_url, **settings}),
