@@ -36,6 +36,7 @@ class _Child:
         self.born = 0.0
         self.start_at = 0.0
         self.pause_s = AGAIN_S
+        self.is_ready = False
 
     @property
     def runs(self) -> bool:
@@ -47,7 +48,7 @@ class Supervisor:
 
     command: of a child, which gets the numbers of two pipes appended: see `attach`.
     shared: further descriptors that children inherit.
-    on_ready: called once, when every child has said that it is ready.
+    on_ready: called once, when all children are ready.
     """
 
     def __init__(
@@ -64,7 +65,7 @@ class Supervisor:
         self._command = [*command, f"--child={self._say},{self._alive}"]
         self._inherited = (*shared, self._say, self._alive)
         self._on_ready = on_ready
-        self._missing = count
+        self._told = False
         self._ending = False
 
     def run(self) -> int:
@@ -100,7 +101,8 @@ class Supervisor:
                 continue
             if child.process is not None:
                 status, child.process = child.process.returncode, None
-                if self._missing and status == 1:
+                child.is_ready = False
+                if not self._told and status == 1:
                     return False  # it has said why, and the next one would say the same
                 old = now - child.born > YOUNG_S
                 child.pause_s = AGAIN_S if old else min(child.pause_s * 2, AGAIN_MOST_S)
@@ -121,9 +123,12 @@ class Supervisor:
         return max(0.0, min(due) - time.monotonic()) if due else None
 
     def _hear(self) -> None:
-        before = self._missing
-        self._missing = max(0, before - len(os.read(self._said, 4096)))
-        if before and not self._missing:
+        said = {int(line) for line in os.read(self._said, 4096).split()}
+        for child in self._children:
+            if child.runs and child.process and child.process.pid in said:
+                child.is_ready = True
+        if not self._told and all(child.is_ready for child in self._children):
+            self._told = True
             self._on_ready()
 
     def _stop(self) -> int:
@@ -159,7 +164,12 @@ def attach(pipes: str) -> Callable[[], None]:
         os.kill(os.getpid(), signal.SIGTERM)
 
     threading.Thread(target=watch, name="supervised", daemon=True).start()
-    return lambda: os.close(say) if os.write(say, b".") else None
+
+    def ready() -> None:
+        os.write(say, b"%d\n" % os.getpid())  # whole or not at all: it is shorter than PIPE_BUF
+        os.close(say)
+
+    return ready
 
 
 def command_line(*arguments: str) -> list[str]:
