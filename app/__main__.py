@@ -132,7 +132,14 @@ def _add_evaluate(evaluating: argparse.ArgumentParser) -> None:
     add("--pairs", type=Path, required=True, help="a folder laid out as VITON-HD or DressCode")
     add("--engines", help="words as in ENGINES, comma-separated; all of ENGINES without")
     add("--output", type=Path, required=True, help="the folder for the table and the sheets")
-    add("--limit", type=_between(1, 100_000), default=50, help="pairs at most")
+    add("--limit", type=_between(1, 100_000), default=50, help="pairs at most, from all over")
+    add("--setting", choices=("paired", "unpaired"), help="people in what they wear, or in others'")
+    add(
+        "--metric-weights",
+        type=Path,
+        metavar="FOLDER",
+        help="with checkpoints/, for LPIPS, FID and KID, see docs/engines.md; nothing is fetched",
+    )
     add("--pay", action="store_true", help="also engines that send pictures elsewhere")
 
 
@@ -581,6 +588,7 @@ def try_on(settings: Settings, options: argparse.Namespace) -> int:
 def evaluate(settings: Settings, options: argparse.Namespace) -> int:
     """Prints the table; exit status 1 where an engine made no picture at all."""
     from app import evaluate as evaluation
+    from app import learned
     from app.likeness import Judge
     from app.runtime import offered_engine
 
@@ -590,23 +598,22 @@ def evaluate(settings: Settings, options: argparse.Namespace) -> int:
         if one.info.egress is not None and not options.pay:
             host = one.info.egress.host
             raise TryOnError(f"{one.info.name} sends the pictures to {host}: say --pay to let it.")
-    pairs = evaluation.find_pairs(options.pairs)[: options.limit]
+    listed = evaluation.find_pairs(options.pairs, options.setting)
+    pairs = evaluation.spread(listed, options.limit)
     options.output.mkdir(parents=True, exist_ok=True)
-    judge = Judge(settings.weights_dir)
-    found = [
-        evaluation.evaluate(
-            one,
-            pairs,
-            judge,
-            sheet=options.output / f"{one.info.name}.png",
-            timeout_s=settings.engine_timeout,
-            memory_mb=settings.engine_memory_mb,
-        )
-        for one in offered
-    ]
-    text = evaluation.table(found, len(pairs))
+    measured = learned.load(options.metric_weights)
+    comparison = evaluation.Comparison(
+        pairs,
+        Judge(settings.weights_dir),
+        measured,
+        timeout_s=settings.engine_timeout,
+        memory_mb=settings.engine_memory_mb,
+    )
+    found = [comparison.of(one, sheet=options.output / f"{one.info.name}.png") for one in offered]
+    text = evaluation.report(found, pairs, measured)
     (options.output / "table.md").write_text(text + "\n", "utf-8")
-    (options.output / "scores.json").write_text(evaluation.as_json(found), "utf-8")
+    scores = evaluation.as_json(found, pairs, measured)
+    (options.output / "scores.json").write_text(scores, "utf-8")
     print(text)
     return 1 if any(not one.figures for one in found) else 0
 

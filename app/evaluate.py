@@ -1,8 +1,8 @@
 """`python -m app evaluate`: engines side by side on one's own pairs of pictures.
 
-What is measured needs no network but warp's own, and no reference but where there is one: what must
-stay (face, ground), what must come over (the garment's colour and pattern), likeness to the true
-picture where somebody wears the very garment, seconds, memory, cost.
+What must stay (face, ground), what must come over (the garment's colour and pattern), likeness to
+the true picture where somebody wears the very garment, seconds, memory, cost; and where networks
+for them were given, LPIPS, FID and KID.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from io import BytesIO
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import psutil
 
@@ -27,7 +27,11 @@ from app.errors import EngineError, EngineUnavailable, TryOnError
 from app.sheets import Cell, Sheet, small
 
 if TYPE_CHECKING:
+    from app.learned import Features, Learned
     from app.likeness import Judge
+
+Setting = Literal["paired", "unpaired"]
+SETTINGS: tuple[Setting, ...] = ("paired", "unpaired")
 
 _DRESS_CODE: dict[str, Category] = {
     "upper_body": "tops",
@@ -57,13 +61,17 @@ class Pair:
 
 @dataclass
 class Scores:
-    """Of one engine: by measure, a figure for each picture."""
+    """Of one engine: by measure, a figure for each picture.
+
+    features: of the pictures that FID and KID look at.
+    """
 
     engine: str
     figures: dict[str, list[float]] = field(default_factory=dict)
     refused: dict[str, int] = field(default_factory=dict)
     costs: dict[str, float] = field(default_factory=dict)
     peak_mb: float = 0.0
+    features: list[Features] = field(default_factory=list)
 
     def add(self, name: str, value: float | None) -> None:
         if value is not None:
@@ -73,19 +81,23 @@ class Scores:
         return statistics.fmean(self.figures[name]) if self.figures.get(name) else None
 
 
-def find_pairs(folder: Path) -> list[Pair]:
+def find_pairs(folder: Path, setting: Setting | None = None) -> list[Pair]:
     """The pairs of a folder laid out as VITON-HD's test set, or as DressCode.
 
-    VITON-HD: image/, cloth/ and test_pairs.txt. DressCode: upper_body/, lower_body/, dresses/, each
-    with images/ and test_pairs_paired.txt or test_pairs_unpaired.txt. A line of a list is a person
-    and a garment; where they are of one name the photo itself is the truth.
+    VITON-HD: test_pairs.txt beside test/, or beside image/ and cloth/ themselves. DressCode:
+    upper_body/, lower_body/, dresses/, each with images/ and test_pairs_paired.txt or
+    test_pairs_unpaired.txt. A line of a list is a person and a garment.
+    setting: paired, everybody in what they wear, so that the photo itself is the truth; unpaired,
+    in something else; None: as the lists have it.
     Raises Unusable.
     """
-    found = [*_viton_hd(folder), *_dress_code(folder)]
+    found = [*_viton_hd(folder, setting), *_dress_code(folder, setting)]
     if not found:
+        kind = f"{setting} " if setting else ""
         raise Unusable(
-            f"{folder} holds no pairs: image/, cloth/ and test_pairs.txt as in VITON-HD, or "
-            "upper_body/, lower_body/, dresses/ with images/ and test_pairs_*.txt as in DressCode."
+            f"{folder} holds no {kind}pairs: test_pairs.txt and test/ (or image/, cloth/) as in "
+            "VITON-HD, or upper_body/, lower_body/, dresses/ with images/ and test_pairs_*.txt as "
+            "in DressCode."
         )
     missing = next(
         (p for pair in found for p in (pair.person, pair.garment) if not p.exists()), None
@@ -95,17 +107,28 @@ def find_pairs(folder: Path) -> list[Pair]:
     return found
 
 
-def _viton_hd(folder: Path) -> Iterator[Pair]:
-    for person, garment in _lines(folder / "test_pairs.txt"):
-        photo = folder / "image" / person
+def spread(pairs: Sequence[Pair], limit: int) -> list[Pair]:
+    """At most so many, from everywhere in the list: its categories lie behind each other."""
+    count = min(limit, len(pairs))
+    return [pairs[number * len(pairs) // count] for number in range(count)]
+
+
+def _viton_hd(folder: Path, setting: Setting | None) -> Iterator[Pair]:
+    """In its list everybody is to wear something else; what they do wear has the photo's name."""
+    pictures = folder / "test" if (folder / "test").is_dir() else folder
+    for person, listed in _lines(folder / "test_pairs.txt"):
+        garment = person if setting == "paired" else listed
         same = Path(person).stem == Path(garment).stem
-        yield Pair(photo, folder / "cloth" / garment, truth=photo if same else None)
+        if not (same and setting == "unpaired"):
+            photo = pictures / "image" / person
+            yield Pair(photo, pictures / "cloth" / garment, truth=photo if same else None)
 
 
-def _dress_code(folder: Path) -> Iterator[Pair]:
+def _dress_code(folder: Path, setting: Setting | None) -> Iterator[Pair]:
+    kinds = (setting,) if setting else SETTINGS
     for name, category in _DRESS_CODE.items():
         part = folder / name
-        for kind in ("paired", "unpaired"):
+        for kind in kinds:
             for person, garment in _lines(part / f"test_pairs_{kind}.txt"):
                 photo = part / "images" / person
                 truth = photo if kind == "paired" else None
@@ -121,57 +144,108 @@ def _lines(file: Path) -> Iterator[tuple[str, str]]:
             yield words[0], words[1]
 
 
-def evaluate(
-    offered: OfferedEngine,
-    pairs: Sequence[Pair],
-    judge: Judge,
-    *,
-    sheet: Path,
-    timeout_s: float,
-    memory_mb: int,
-) -> Scores:
-    """Have one engine make all pairs; its contact sheet is written to `sheet`."""
-    scores = Scores(offered.info.name)
-    pool = EnginePool(offered.spec, memory_mb=memory_mb, slots=1)
-    cells = Sheet(len(pairs), 3, _CELL)
-    try:
-        for row, pair in enumerate(pairs):
-            person, garment = _jpeg(pair.person), _jpeg(pair.garment)
-            cells.put(row, 0, Cell(small(decode(person), _CELL), pair.person.stem))
-            cells.put(row, 1, Cell(small(decode(garment), _CELL), pair.garment.stem))
-            job = Job(person, garment, category=pair.category or "auto", output_format="png")
-            cells.put(row, 2, _one(pool, job, pair, judge, scores, timeout_s))
-            scores.peak_mb = max(scores.peak_mb, _children_mb())
-    finally:
-        pool.close()
-        cells.save(sheet)
-    return scores
+def in_sets(pairs: Sequence[Pair]) -> list[Pair]:
+    """Whose pictures FID and KID compare with the photos.
+
+    As in papers, those of people in what they do not wear; where there are none, all.
+    """
+    return [pair for pair in pairs if pair.truth is None] or list(pairs)
 
 
-def _one(
-    pool: EnginePool, job: Job, pair: Pair, judge: Judge, scores: Scores, timeout_s: float
-) -> Cell:
-    try:
-        output = _run(pool, job, timeout_s)
-    except (EngineError, EngineUnavailable) as exc:
-        code = str(exc.failure if isinstance(exc, EngineError) else exc.code)
-        scores.refused[code] = scores.refused.get(code, 0) + 1
-        return Cell(None, code, good=False)
-    around = ("decode", "encode")
-    seconds = sum(taken for name, taken in output.timings_s.items() if name not in around)
-    scores.add("seconds", seconds)
-    if output.cost is not None:
-        unit = output.cost.unit
-        scores.costs[unit] = scores.costs.get(unit, 0.0) + float(output.cost.amount)
-    truth = None if pair.truth is None else decode(job.person)
-    category = output.category or pair.category or "tops"
-    judged = judge.judge(
-        decode(job.person), decode(job.garment), decode(output.data), category=category, truth=truth
-    )
-    for name, value in judged.items():
-        scores.add(name, value)
-    told = " ".join(f"{name} {value:.2f}" for name, value in judged.items() if value is not None)
-    return Cell(small(decode(output.data), _CELL), f"{seconds:.1f} s", told[:60])
+def photos(pairs: Sequence[Pair]) -> list[Path]:
+    """What FID and KID compare them with."""
+    return list(dict.fromkeys(pair.person for pair in in_sets(pairs)))
+
+
+class Comparison:
+    """Engines, one after the other, on the same pairs.
+
+    learned: measures by networks, as far as they are there.
+    """
+
+    def __init__(
+        self,
+        pairs: Sequence[Pair],
+        judge: Judge,
+        learned: Learned,
+        *,
+        timeout_s: float,
+        memory_mb: int,
+    ) -> None:
+        self._pairs = pairs
+        self._judge = judge
+        self._learned = learned
+        self._timeout_s = timeout_s
+        self._memory_mb = memory_mb
+        self._in_sets = frozenset(in_sets(pairs))
+        self._real: list[Features] = []
+
+    def of(self, offered: OfferedEngine, *, sheet: Path) -> Scores:
+        """Have one engine make all pairs; its contact sheet is written to `sheet`."""
+        scores = Scores(offered.info.name)
+        pool = EnginePool(offered.spec, memory_mb=self._memory_mb, slots=1)
+        cells = Sheet(len(self._pairs), 3, _CELL)
+        try:
+            for row, pair in enumerate(self._pairs):
+                person, garment = _jpeg(pair.person), _jpeg(pair.garment)
+                cells.put(row, 0, Cell(small(decode(person), _CELL), pair.person.stem))
+                cells.put(row, 1, Cell(small(decode(garment), _CELL), pair.garment.stem))
+                job = Job(person, garment, category=pair.category or "auto", output_format="png")
+                cells.put(row, 2, self._one(pool, job, pair, scores))
+                scores.peak_mb = max(scores.peak_mb, _children_mb())
+        finally:
+            pool.close()
+            cells.save(sheet)
+        self._compare_sets(scores)
+        return scores
+
+    def _one(self, pool: EnginePool, job: Job, pair: Pair, scores: Scores) -> Cell:
+        try:
+            output = _run(pool, job, self._timeout_s)
+        except (EngineError, EngineUnavailable) as exc:
+            code = str(exc.failure if isinstance(exc, EngineError) else exc.code)
+            scores.refused[code] = scores.refused.get(code, 0) + 1
+            return Cell(None, code, good=False)
+        around = ("decode", "encode")
+        seconds = sum(taken for name, taken in output.timings_s.items() if name not in around)
+        scores.add("seconds", seconds)
+        if output.cost is not None:
+            unit = output.cost.unit
+            scores.costs[unit] = scores.costs.get(unit, 0.0) + float(output.cost.amount)
+        judged = self._judged(job, pair, output, scores)
+        for name, value in judged.items():
+            scores.add(name, value)
+        told = " ".join(
+            f"{name} {value:.2f}" for name, value in judged.items() if value is not None
+        )
+        return Cell(small(decode(output.data), _CELL), f"{seconds:.1f} s", told[:60])
+
+    def _judged(
+        self, job: Job, pair: Pair, output: Output, scores: Scores
+    ) -> dict[str, float | None]:
+        from app.likeness import at_size_of  # noqa: PLC0415 - OpenCV, and --help needs none
+
+        person, learned = decode(job.person), self._learned
+        made = at_size_of(person, decode(output.data))
+        truth = None if pair.truth is None else person
+        category = output.category or pair.category or "tops"
+        judged = self._judge.judge(
+            person, decode(job.garment), made, category=category, truth=truth
+        )
+        if truth is not None and learned.lpips is not None:
+            judged["lpips"] = learned.lpips.between(truth, made)
+        if learned.inception is not None and pair in self._in_sets:
+            scores.features.append(learned.inception.features(made))
+        return judged
+
+    def _compare_sets(self, scores: Scores) -> None:
+        inception = self._learned.inception
+        if inception is None:
+            return
+        if not self._real:
+            self._real = [inception.features(decode(_jpeg(one))) for one in photos(self._pairs)]
+        scores.add("fid", inception.fid(self._real, scores.features))
+        scores.add("kid", inception.kid(self._real, scores.features))
 
 
 def _run(pool: EnginePool, job: Job, timeout_s: float) -> Output:
@@ -205,11 +279,27 @@ def _children_mb() -> float:
     return total
 
 
-MEASURES = ("face", "ground", "colour", "pattern", "ssim", "seconds")
+MEASURES = ("face", "ground", "colour", "pattern", "ssim", "lpips", "fid", "kid", "seconds")
 
 
-def table(found: Sequence[Scores], pairs: int) -> str:
-    """Markdown; means over the pictures that were made."""
+def report(found: Sequence[Scores], pairs: Sequence[Pair], learned: Learned) -> str:
+    """Markdown: a row for each engine, and what is to be known of the figures."""
+    paired = sum(pair.truth is not None for pair in pairs)
+    lines = [
+        *_table(found, len(pairs)),
+        "",
+        f"{len(pairs)} pairs, {paired} of them with a true picture.",
+    ]
+    if learned.inception is not None:
+        made = ", ".join(f"{len(one.features)} of {one.engine}" for one in found)
+        lines.append(f"FID and KID: {made}, against {len(photos(pairs))} photos.")
+    lines += learned.remarks
+    lines += [f"{file}: SHA-256 {digest}." for file, digest in learned.weights.items()]
+    return "\n".join(lines)
+
+
+def _table(found: Sequence[Scores], pairs: int) -> list[str]:
+    """Means over the pictures that were made; fid and kid are one figure each."""
     head = ("engine", "made", "refused", *MEASURES, "peak MB", "cost")
     lines = ["| " + " | ".join(head) + " |", "|" + "---|" * len(head)]
     for one in found:
@@ -224,21 +314,29 @@ def table(found: Sequence[Scores], pairs: int) -> str:
             ", ".join(f"{amount:g} {unit}" for unit, amount in one.costs.items()) or "–",
         ]
         lines.append("| " + " | ".join(cells) + " |")
-    return "\n".join(lines)
+    return lines
 
 
-def as_json(found: Sequence[Scores]) -> str:
+def as_json(found: Sequence[Scores], pairs: Sequence[Pair], learned: Learned) -> str:
+    engines = [
+        {
+            "engine": one.engine,
+            "means": {name: one.mean(name) for name in MEASURES},
+            "each": one.figures,
+            "refused": one.refused,
+            "costs": one.costs,
+            "peak_mb": round(one.peak_mb),
+        }
+        for one in found
+    ]
+    paired = sum(pair.truth is not None for pair in pairs)
     return json.dumps(
-        [
-            {
-                "engine": one.engine,
-                "means": {name: one.mean(name) for name in MEASURES},
-                "each": one.figures,
-                "refused": one.refused,
-                "costs": one.costs,
-                "peak_mb": round(one.peak_mb),
-            }
-            for one in found
-        ],
+        {
+            "pairs": len(pairs),
+            "paired": paired,
+            "weights": learned.weights,
+            "remarks": learned.remarks,
+            "engines": engines,
+        },
         indent=2,
     )

@@ -46,13 +46,12 @@ class Judge:
     def judge(
         self, person: Rgb, garment: Rgb, made: Rgb, *, category: Category, truth: Rgb | None
     ) -> dict[str, float | None]:
-        """face, ground: mean difference, 0–255, 0 is best. colour, pattern, ssim: 0–1, 1 is best.
+        """made: of the photo's size, see `at_size_of`.
+
+        face, ground: mean difference, 0–255, 0 is best. colour, pattern, ssim: 0–1, 1 is best.
 
         None where there is nothing to look at: no face, no place for the garment, no truth.
         """
-        height, width = person.shape[:2]
-        if made.shape != person.shape:
-            made = np.asarray(cv2.resize(made, (width, height), interpolation=cv2.INTER_CUBIC))
         place = self._place(person, garment, category)
         cloth = _cloth(garment)
         shown = None if place is None else made[place]
@@ -83,6 +82,13 @@ class Judge:
         if not ground.any():
             return None
         return float(np.abs(person[ground].astype(np.float32) - made[ground]).mean())
+
+
+def at_size_of(person: Rgb, made: Rgb) -> Rgb:
+    if made.shape == person.shape:
+        return made
+    height, width = person.shape[:2]
+    return np.asarray(cv2.resize(made, (width, height), interpolation=cv2.INTER_CUBIC))
 
 
 def _cloth(garment: Rgb) -> NDArray[np.bool_]:

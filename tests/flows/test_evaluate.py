@@ -41,8 +41,8 @@ def test_engines_are_compared_and_shown(
     )
 
     assert status == 0
-    assert capsys.readouterr().out.splitlines()[-2].startswith("| warp | 2 | 0 |")
-    warp, mock = json.loads((out / "scores.json").read_text())
+    assert "\n| warp | 2 | 0 |" in capsys.readouterr().out
+    warp, mock = json.loads((out / "scores.json").read_text())["engines"]
     assert warp["means"]["colour"] > mock["means"]["colour"] + 0.3
     assert warp["means"]["face"] == pytest.approx(0, abs=0.5)
     assert mock["means"]["ground"] > warp["means"]["ground"]
