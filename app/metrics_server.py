@@ -2,19 +2,27 @@
 
 from __future__ import annotations
 
+import asyncio
 import socket
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from functools import partial
-from http import HTTPStatus
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any
 
+import uvicorn
 from prometheus_client import CONTENT_TYPE_LATEST
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from app import metrics
+from app.http import BoundedHttpProtocol
 from app.signing import same
+
+CONNECTIONS = 16
+"""At a time; more are closed as they come: they would use up the worker's open files."""
+
+LIFE_S = 10.0
+"""Of a connection, whatever its caller does. Prometheus waits no longer either."""
 
 
 @contextmanager
@@ -23,44 +31,61 @@ def answering(listener: socket.socket, *, token: str | None) -> Iterator[None]:
 
     token: without it, as Bearer, there is nothing at the address.
     """
-    server = ThreadingHTTPServer(("", 0), partial(_Handler, token), bind_and_activate=False)
-    server.socket.close()
-    server.socket = listener
-    server.daemon_threads = True
-    thread = threading.Thread(target=server.serve_forever, name="metrics", daemon=True)
+    config = uvicorn.Config(
+        _application(token),
+        http=_BriefHttpProtocol,
+        loop="asyncio",  # uvloop would take part in the forks of Celery's main process
+        lifespan="off",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        proxy_headers=False,
+        timeout_graceful_shutdown=1,
+    )
+    server = uvicorn.Server(config)
+    arguments = {"sockets": [listener]}
+    thread = threading.Thread(target=server.run, kwargs=arguments, name="metrics", daemon=True)
     thread.start()
     try:
         yield
     finally:
-        server.shutdown()
+        server.should_exit = True
         thread.join()
-        server.server_close()
+        listener.close()
 
 
-class _Handler(BaseHTTPRequestHandler):
-    timeout = 10  # of a caller who says nothing
-    server_version, sys_version = "TryOnAI", ""
+def _application(token: str | None) -> ASGIApp:
+    async def answer(scope: Scope, receive: Receive, send: Send) -> None:
+        request = Request(scope)
+        close = {"Connection": "close"}
+        if (request.method, request.url.path) == ("GET", "/metrics") and _is_allowed(request):
+            response = Response(metrics.render(), headers=close, media_type=CONTENT_TYPE_LATEST)
+        else:
+            response = Response(status_code=404, headers=close)
+        await response(scope, receive, send)
 
-    def __init__(self, token: str | None, *rest: Any) -> None:
-        self._token = token
-        super().__init__(*rest)
-
-    def do_GET(self) -> None:
-        if self.path != "/metrics" or not self._is_allowed():
-            self.send_error(HTTPStatus.NOT_FOUND)
-            return
-        body = metrics.render()
-        self.send_response(HTTPStatus.OK)
-        self.send_header("Content-Type", CONTENT_TYPE_LATEST)
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
-
-    def log_message(self, *_: object) -> None:
-        """Nothing: a scrape every few seconds would drown the rest."""
-
-    def _is_allowed(self) -> bool:
-        if self._token is None:
+    def _is_allowed(request: Request) -> bool:
+        if token is None:
             return True
-        kind, _, sent = self.headers.get("Authorization", "").partition(" ")
-        return kind.lower() == "bearer" and same(sent, self._token)
+        kind, _, sent = request.headers.get("Authorization", "").partition(" ")
+        return kind.lower() == "bearer" and same(sent, token)
+
+    return answer
+
+
+class _BriefHttpProtocol(BoundedHttpProtocol):
+    """One request a connection, and few connections."""
+
+    _end_of_life: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(transport)
+        if len(self.connections) > CONNECTIONS:
+            transport.abort()
+        else:
+            self._end_of_life = self.loop.call_later(LIFE_S, transport.abort)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        if self._end_of_life is not None:
+            self._end_of_life.cancel()
+        super().connection_lost(exc)

@@ -76,7 +76,7 @@ LEVELS = read_levels()
 
 # Low, because they need little of ours; they are HTTP all the same.
 EDGES = {
-    *("app.problems", "app.document", "app.web"),
+    *("app.problems", "app.document", "app.metrics_server", "app.web"),
     *("app.middleware.edge", "app.middleware.lenient"),
     *("app.middleware.limits", "app.middleware.logging"),
 }
