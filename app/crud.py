@@ -46,6 +46,7 @@ from sqlalchemy.orm import Session, aliased, undefer
 from sqlalchemy.sql.dml import ReturningUpdate
 from sqlalchemy.sql.elements import ColumnElement
 
+from app.database import will_tell
 from app.models import DeletionReceipt, Delivery, TryOnSession
 from app.services.crypto import ID_BYTES
 from app.states import FINAL, SOURCES, DeliveryState, Status
@@ -215,7 +216,9 @@ def _add(*more: str) -> Insert:
     return made.returning(func.now(), ahead, _TOLD, *_TABLE.c)
 
 
-_TOLD = func.pg_notify(CHANNEL, bindparam("payload"))
+# Without a payload nobody is told, and the commit does without the lock that a NOTIFY takes.
+_PAYLOAD = bindparam("payload", type_=Text)
+_TOLD = case((_PAYLOAD.is_not(None), func.pg_notify(CHANNEL, _PAYLOAD)))
 _GIVEN = (
     *("id", "user_token", "engine", "options", "input_image_url", "garment_image_url"),
     *("wrapped_key", "consent_version", "delete_inputs_early", "stored"),
@@ -259,7 +262,7 @@ def add_session(tx: Session, new: NewSession, *, count_to: int) -> tuple[Seen, i
         "stored": new.stored,
         "retention": new.retention,
         "count_to": max(count_to, POSITION_LIMIT),
-        "payload": _payload(News.CREATED, new.id),
+        "payload": _payload(tx, News.CREATED, new.id),
     }
     statement = _ADD
     if new.once is not None:
@@ -290,7 +293,7 @@ def move(
     given: dict[str, Any] = {f"new_{name}": value for name, value in values.items()}
     news = News.CREATED if to is Status.CREATED else News.CHANGED
     given |= {"session_id": session_id, "only_attempt": only_attempt}
-    given["payload"] = _payload(news, session_id)
+    given["payload"] = _payload(tx, news, session_id)
     found = tx.connection().execute(change, given).one_or_none()
     row = None if found is None else _row(found[1:])
     if row is not None and to in FINAL and row.webhook_url is not None:
@@ -554,20 +557,21 @@ def complete(
 
 def notify(tx: Session, news: News, session_id: UUID) -> None:
     """Tell every process, once this transaction is committed."""
-    tx.connection().execute(_NOTIFY, {"payload": _payload(news, session_id)})
+    notify_all(tx, news, [session_id])
 
 
 def notify_all(tx: Session, news: News, session_ids: Sequence[UUID]) -> None:
     """The same of many, in one statement."""
-    payloads = [_payload(news, session_id) for session_id in session_ids]
-    tx.connection().execute(_NOTIFY_ALL, {"payloads": payloads})
+    if will_tell(tx, [(news, session_id) for session_id in session_ids]):
+        payloads = [f"{news}:{session_id}" for session_id in session_ids]
+        tx.connection().execute(_NOTIFY_ALL, {"payloads": payloads})
 
 
-def _payload(news: News, session_id: UUID) -> str:
-    return f"{news}:{session_id}"
+def _payload(tx: Session, news: News, session_id: UUID) -> str | None:
+    """What a statement tells that has `_TOLD` in it."""
+    return f"{news}:{session_id}" if will_tell(tx, [(news, session_id)]) else None
 
 
-_NOTIFY = select(_TOLD)
 _NOTIFY_ALL = select(func.pg_notify(CHANNEL, func.unnest(bindparam("payloads", type_=ARRAY(Text)))))
 
 

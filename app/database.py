@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 import psycopg2
 from psycopg2 import errorcodes
@@ -20,6 +21,9 @@ from sqlalchemy.types import TypeDecorator
 from app.errors import DatabaseUnavailable, SettingsError, StorageFull, TryOnError
 
 Db = sessionmaker[Session]
+
+Told = tuple[str, UUID]
+"""A piece of news: its kind, one of `crud.News`, and the session's id."""
 
 MIGRATIONS = Path(__file__).resolve().parent.parent / "migrations"
 
@@ -58,12 +62,40 @@ class Base(DeclarativeBase):
     )
 
 
-def open_db(url: str, *, pool_size: int) -> Db:
+_NOTIFIES = "notifies"
+_TOLD = "told"
+
+
+def open_db(url: str, *, pool_size: int, notifies: bool = True) -> Db:
     """A session factory on a pooled engine; nothing is connected yet.
 
     Rows stay readable after the commit, because a use case answers with what it has written.
+
+    notifies: whether its transactions tell other processes by PostgreSQL's NOTIFY.
     """
-    return sessionmaker(_engine(url, pool_size=pool_size), expire_on_commit=False)
+    return sessionmaker(
+        _engine(url, pool_size=pool_size), expire_on_commit=False, info={_NOTIFIES: notifies}
+    )
+
+
+def on_commit(db: Db, hear: Callable[[Sequence[Told]], None]) -> None:
+    """Call back with the news of each transaction of this factory, right after its commit.
+
+    In the thread that commits, which a request may wait for: the callback must neither block nor
+    raise. Where the process dies just then, or the answer to the commit is lost, nobody is told.
+    """
+
+    def committed(tx: Session) -> None:
+        if told := tx.info.pop(_TOLD, None):
+            hear(told)
+
+    event.listen(db, "after_commit", committed)
+
+
+def will_tell(tx: Session, told: Sequence[Told]) -> bool:
+    """Note what is told when this transaction commits; whether PostgreSQL is to tell it, too."""
+    tx.info.setdefault(_TOLD, []).extend(told)
+    return bool(tx.info.get(_NOTIFIES, True))
 
 
 def open_reads(url: str, *, pool_size: int) -> Db:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from queue import SimpleQueue
 from uuid import UUID, uuid4
 
@@ -12,7 +13,7 @@ import pytest
 from sqlalchemy import text
 
 from app import crud
-from app.database import Db
+from app.database import Db, Told, on_commit
 from app.services.events import Events
 
 
@@ -104,3 +105,19 @@ def test_a_process_that_ends_does_not_wait_for_a_database_that_is_slow_to_come_b
     assert not go_on.is_set()
     go_on.set()
     events.stop()
+
+
+def test_a_commit_tells_who_hears_it_and_no_rollback_does(database_url: str, db: Db) -> None:
+    heard: list[Told] = []
+    on_commit(db, heard.extend)
+    first, second, third = uuid4(), uuid4(), uuid4()
+
+    with db.begin() as tx:
+        crud.notify(tx, crud.News.CHANGED, first)
+        crud.notify_all(tx, crud.News.ERASED, [second, third])
+        assert not heard
+    with suppress(ZeroDivisionError), db.begin() as tx:
+        crud.notify(tx, crud.News.CHANGED, first)
+        raise ZeroDivisionError
+
+    assert heard == [("changed", first), ("erased", second), ("erased", third)]
