@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 
 from app.engines import EngineInfo, Licence, RunContext, TryOnRequest, TryOnResult
@@ -84,8 +85,19 @@ class Repaints(Sound):
 class Breeds(Sound):
     """Starts a process with each run, and forgets it."""
 
+    info = replace(Sound.info, uses=(Path(sys.executable).name,))
+
     def run(self, request: TryOnRequest, context: RunContext) -> TryOnResult:
         subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
+        return super().run(request, context)
+
+
+class Shells(Sound):
+    """Has another program tell the time."""
+
+    def run(self, request: TryOnRequest, context: RunContext) -> TryOnResult:
+        with suppress(OSError):
+            subprocess.run(["date"], check=False, stdout=subprocess.DEVNULL)
         return super().run(request, context)
 
 

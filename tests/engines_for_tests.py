@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import platform
 import socket
 import subprocess
 import sys
@@ -29,7 +30,9 @@ from app.errors import EngineError, EngineUnavailable, RunCancelled
 class Acts:
     """Gives the photo of the person back, after the act that the request's category names."""
 
-    info = EngineInfo("acts", "1", "Acts", (Licence("acts", "Apache-2.0"),))
+    info = EngineInfo(
+        "acts", "1", "Acts", (Licence("acts", "Apache-2.0"),), uses=(Path(sys.executable).name,)
+    )
 
     def load(self) -> None:
         sys.stdout.write("loading\n")
@@ -127,6 +130,41 @@ class Acts:
             socket.create_connection(("192.0.2.1", 9), timeout=1)
         except PermissionError as exc:
             context.progress(str(exc)[:64], None)
+
+    def start_others(self, context: RunContext) -> None:
+        """Each way there is, with what might be a file's name."""
+        python = [sys.executable, "-c", ""]
+        for start in (
+            lambda: subprocess.run(["/usr/bin/env", "a photo.jpg"], check=False),
+            lambda: subprocess.run("echo 'a photo.jpg'", shell=True, check=False),
+            lambda: os.system("cat 'a photo.jpg'"),
+            lambda: os.posix_spawn("/bin/ls", ["ls", "a photo.jpg"], {}),
+            lambda: os.execv("/bin/cp", ["cp", "a photo.jpg"]),
+            lambda: subprocess.run(python, check=True),  # as info.uses says
+            platform.processor,  # asks uname
+        ):
+            try:
+                start()
+            except PermissionError as exc:
+                context.progress(str(exc)[:64], None)
+
+    def call_other_sockets(self, context: RunContext) -> None:
+        with tempfile.TemporaryDirectory() as folder:  # as multiprocessing has them
+            address = f"{folder}/socket"
+            with socket.socket(socket.AF_UNIX) as listener, socket.socket(socket.AF_UNIX) as ours:
+                listener.bind(address)
+                listener.listen()
+                ours.connect(address)
+        for other, place in (
+            (socket.socket(socket.AF_UNIX), "/run/docker.sock"),
+            (socket.socket(socket.AF_UNIX), "\0a-bus"),
+            (socket.socket(socket.AF_NETLINK, socket.SOCK_RAW), (0, 0)),
+        ):
+            try:
+                with other:
+                    other.connect(place)
+            except PermissionError as exc:
+                context.progress(str(exc)[:64], None)
 
     def call_itself(self, context: RunContext) -> None:
         with socket.create_server(("127.0.0.1", 0)) as listener:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import json
+import ssl
 import threading
 import time
 from collections import Counter
@@ -20,6 +21,8 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from PIL import Image
+
+from tests.authority import Files
 
 KEY = "the key of the tests"
 
@@ -47,7 +50,9 @@ class Provider:
     no-id, nonsense: taken, and the answer is of no use. slow: answered after `slow_s`.
     polls: how many looks at a job say that it is in work. ends: how jobs end: done, or the name of
     an error. on_status: as on_run. output: the picture, or where it lies.
+    moved_to: where `/moved.png` sends on to.
     idempotent: runs of one Idempotency-Key are one.
+    shown: the key that came with each request for a picture, or None.
     at: told of each step as it happens, with the seed of the run: run (arrived), taken (and not
     answered yet), answered, asked (for the status), told.
     """
@@ -63,6 +68,8 @@ class Provider:
     at: Callable[[str, int], None] = lambda _step, _seed: None
     jobs: dict[str, Job] = field(default_factory=dict)
     asked: list[tuple[str, str]] = field(default_factory=list)
+    shown: list[str | None] = field(default_factory=list)
+    moved_to: str = ""
     by_key: dict[str, str] = field(default_factory=dict)
     lock: threading.Lock = field(default_factory=threading.Lock)
 
@@ -149,7 +156,11 @@ class _Handler(BaseHTTPRequestHandler):
         self.provider.asked.append(("GET", path))
         job = self.provider.jobs.get(path.split("/")[-1])
         word = self.provider.next_word(self.provider.on_status)
-        if path == "/output.png":
+        if path.endswith(".png"):
+            self.provider.shown.append(self.headers.get("Authorization"))
+        if path == "/moved.png":
+            self.send(302, b"", {"Location": self.provider.moved_to})
+        elif path == "/output.png":
             self.send(200, picture(), {"Content-Type": "image/png"})
         elif job is None:
             self.say(404, _error("NotFound"))
@@ -219,11 +230,17 @@ def _error(name: str) -> dict[str, str]:
 
 
 @contextmanager
-def providing() -> Iterator[Provider]:
+def providing(files: Files | None = None) -> Iterator[Provider]:
+    """files: of a certificate for localhost, for one that speaks TLS."""
     provider = Provider()
     handler = type("Handler", (_Handler,), {"provider": provider})
     server = _Server(("127.0.0.1", 0), handler)
     provider.url = f"http://127.0.0.1:{server.server_address[1]}"
+    if files is not None:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(files.certificate, files.key)
+        server.socket = context.wrap_socket(server.socket, server_side=True)
+        provider.url = f"https://localhost:{server.server_address[1]}"
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
     thread.start()
     try:

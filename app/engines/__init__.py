@@ -80,6 +80,8 @@ class EngineInfo:
     needs: what the pre-flight step makes for each request: `person` (checks alone), `pose`, `mask`,
         `category` (never `auto`). See TryOnRequest.
     deterministic: the same pictures, options and seed give the same picture.
+    uses: what else on this machine it needs: programs that it starts, by name (`gcc`), sockets that
+        it connects to, by path. What they do, no guard sees.
     concurrency: how many processes of it a worker may run at once; None: one a slot.
     memory_mb, timeout_s: what its process, and one run, should be allowed; None: as for all.
     """
@@ -96,6 +98,7 @@ class EngineInfo:
     egress: Egress | None = None
     needs: tuple[Need, ...] = ()
     deterministic: bool = True
+    uses: tuple[str, ...] = ()
     concurrency: int | None = None
     memory_mb: int | None = None
     timeout_s: float | None = None
@@ -216,6 +219,7 @@ class EngineSpec:
     options: its constructor's. secrets: variables of the environment that it alone may read.
     devices: `cpu`, `cuda:1` …, taken in turn by its processes; empty: whatever there is.
     preflight: the folder of the pre-flight step's model files.
+    uses: beside what its info says.
     concurrency, memory_mb, timeout_s: as in EngineInfo, where the operator has decided.
     steps: of a chain: its engines, in their order.
     abroad: it sends photos elsewhere, and what it has begun there takes a while to end.
@@ -225,6 +229,7 @@ class EngineSpec:
     target: str
     options: Mapping[str, Any] = field(default_factory=dict)
     secrets: tuple[str, ...] = ()
+    uses: tuple[str, ...] = ()
     devices: tuple[str, ...] = ()
     preflight: Path | None = None
     concurrency: int | None = None

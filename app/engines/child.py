@@ -83,7 +83,7 @@ class _Server:
 
     def __init__(self, inbox: BinaryIO, outbox: BinaryIO, hello: say.Hello) -> None:
         self._inbox, self._outbox = inbox, outbox
-        self._folder = hello.folder
+        self.folder = hello.folder
         self.scratch = hello.scratch
         self._lock = threading.Lock()  # engines report progress from their own threads
         self._runs: SimpleQueue[say.Run] = SimpleQueue()
@@ -121,7 +121,7 @@ class _Server:
                     self.for_good = False
                     self._runs.put(frame)
             del frame  # a waiting thread holds no picture
-        _end(self._folder)
+        _end(self.folder)
 
     def check(self) -> None:
         if self.cancelled.is_set():
@@ -198,10 +198,11 @@ class _Loaded:
 
 
 def _load(spec: EngineSpec, server: _Server) -> _Loaded | None:
-    gate = guard.Gate(_tell_refused)
+    gate = guard.Gate(_tell_refused, folder=Path(server.folder), uses=spec.uses)
     gate.arm()
     try:
         engine = spec.make()
+        gate.allow(engine.info.uses)
         if engine.info.egress is not None:
             gate.open()
         preflight = _preflight(engine, spec.preflight)
@@ -229,8 +230,8 @@ def _preflight(engine: Engine, folder: Path | None) -> Preflight | None:
     return Preflight(engine.info.needs, folder)
 
 
-def _tell_refused(host: str) -> None:
-    sys.stderr.write(f"engine: no connection to {host}: its info declares no egress\n")
+def _tell_refused(said: str) -> None:
+    sys.stderr.write(f"engine: {said}\n")
 
 
 def _answer(loaded: _Loaded, order: say.Run, server: _Server) -> say.FromChild:

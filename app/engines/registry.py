@@ -53,6 +53,7 @@ class Table:
     engine: str
     options: Mapping[str, Any] = field(default_factory=dict)
     secrets: tuple[str, ...] = ()
+    uses: tuple[str, ...] = ()
     devices: tuple[str, ...] = ()
     concurrency: int | None = None
     memory_mb: int | None = None
@@ -84,6 +85,7 @@ _KINDS: Mapping[str, tuple[type, ...]] = {
     "engine": (str,),
     "options": (dict,),
     "secrets": (list,),
+    "uses": (list,),
     "devices": (list,),
     "concurrency": (int,),
     "memory_mb": (int,),
@@ -135,6 +137,7 @@ def find(
         target=_target(table.engine),
         options={**(options or {}), **table.options},
         secrets=table.secrets,
+        uses=table.uses,
         devices=table.devices,
         preflight=preflight,
         concurrency=table.concurrency,
@@ -261,6 +264,8 @@ def _fault(info: object) -> str | None:
             return f"info.{name} is empty"
     if info.egress is not None and not isinstance(info.egress, Egress):
         return "info.egress is no Egress"
+    if not isinstance(info.uses, tuple) or not all(isinstance(one, str) for one in info.uses):
+        return "info.uses must be a tuple of texts"
     for one in fields(info):
         value = getattr(info, one.name)
         if one.name in ("min_side", "concurrency", "memory_mb", "timeout_s") and (

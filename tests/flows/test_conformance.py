@@ -55,6 +55,7 @@ def test_what_keeps_the_contract_passes(engine: str, tmp_path: Path, weights_dir
         ("Litters", "writes_into_scratch_only"),
         ("Telephones", "connects_to_nobody"),
         ("Repaints", "keeps_the_face"),
+        ("Shells", "starts_what_it_names"),
         ("Breeds", "leaves_nothing_running"),
         ("Stumbles", "refuses_in_words"),
     ],
@@ -115,4 +116,4 @@ def test_the_kit_is_a_test_module_too(
     )
 
     assert (done.returncode == 0) is passes, done.stdout
-    assert ("17 passed" if passes else "1 failed") in done.stdout
+    assert ("18 passed" if passes else "1 failed") in done.stdout

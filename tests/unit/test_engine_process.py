@@ -300,6 +300,22 @@ def test_other_hosts_are_out_of_reach_where_no_egress_is_declared(acts: EnginePr
     assert heard[0].startswith("192.0.2.1: this engine declares no egress")
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="only there: programs and sockets by path")
+def test_other_programs_and_sockets_are_out_of_reach_where_it_does_not_name_them(
+    acts: EngineProcess,
+) -> None:
+    heard: list[str] = []
+
+    run(acts, "start_others", on_progress=lambda said, _: heard.append(said))
+    run(acts, "call_other_sockets", on_progress=lambda said, _: heard.append(said))
+
+    names = [one.partition(": ")[0] for one in heard]
+    programs = ["env", "sh", "cat", "ls", "cp"]
+    sockets = ["/run/docker.sock", r"\x00a-bus", "a socket of family AF_NETLINK"]
+    assert names == programs + sockets
+    assert not [one for one in heard if "photo" in one]
+
+
 def test_a_checkpoint_is_kept_before_the_run_goes_on(acts: EngineProcess) -> None:
     kept: list[str] = []
 

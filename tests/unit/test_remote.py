@@ -14,8 +14,9 @@ import pytest
 
 from app.engines import Cost, RunContext, TryOnRequest, TryOnResult
 from app.engines.remote import RemoteEngine, client
-from app.engines.remote.mapping import dig, fill, read_mapping
+from app.engines.remote.mapping import FOLDER, dig, fill, read_mapping
 from app.errors import EngineError, EngineUnavailable, FailureCode, RunCancelled, SettingsError
+from tests.authority import certificate
 from tests.provider import KEY, Provider, providing
 
 pytestmark = pytest.mark.slow  # a server each
@@ -264,6 +265,49 @@ def test_a_picture_that_is_none_or_lies_elsewhere_is_not_taken(
 
     assert error.failure is FailureCode.ENGINE_ERROR
     assert "example" not in error.log
+
+
+@pytest.fixture
+def storehouse(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Provider]:
+    """Another host, which has pictures; its name is localhost, the other's an address."""
+    files = certificate(tmp_path, "localhost")
+    monkeypatch.setenv("SSL_CERT_FILE", str(files.authority))
+    with providing(files) as found:
+        yield found
+
+
+@pytest.fixture
+def mapping(tmp_path: Path) -> str:
+    """FASHN's, of a service that keeps its pictures at localhost."""
+    text = (FOLDER / "fashn.toml").read_text("utf-8")
+    file = tmp_path / "mapping.toml"
+    file.write_text(text.replace('hosts = ["cdn.fashn.ai"]', 'hosts = ["localhost"]'))
+    return str(file)
+
+
+@pytest.mark.parametrize("near", [True, False])
+def test_a_picture_is_fetched_without_the_key(
+    provider: Provider, storehouse: Provider, mapping: str, near: bool
+) -> None:
+    keeper = provider if near else storehouse
+    provider.output = keeper.url + "/output.png"
+
+    result = run(provider, Attempt(), mapping)
+
+    assert result.picture.shape == (128, 96, 3)
+    assert keeper.shown == [None]
+
+
+def test_a_picture_that_has_moved_is_not_followed(
+    provider: Provider, storehouse: Provider, mapping: str
+) -> None:
+    provider.output = provider.url + "/moved.png"
+    provider.moved_to = storehouse.url + "/output.png"
+
+    error = refused(provider, Attempt(), mapping)
+
+    assert error.failure is FailureCode.ENGINE_ERROR
+    assert (provider.shown, storehouse.asked) == ([None], [])
 
 
 @pytest.mark.parametrize("for_good", [True, False])

@@ -405,6 +405,12 @@ def connects_to_nobody(kit: Kit) -> Finding:
     return _judged([f"wanted to connect to {host}" for host in sorted(found)[:5]])
 
 
+def starts_what_it_names(kit: Kit) -> Finding:
+    found = {name for ran in kit.runs if ran.seen for name in ran.seen.programs}
+    said = [f"wanted to start {name}: name it in info.uses" for name in sorted(found)[:5]]
+    return _judged(said, ", ".join(kit.offered.info.uses))
+
+
 def leaves_nothing_running(kit: Kit) -> Finding:
     counts = [ran.seen.children for ran in kit.runs if ran.seen]
     grown = counts[-1] - counts[0] if counts else 0
@@ -476,6 +482,7 @@ CHECKS: tuple[Callable[[Kit], Finding], ...] = (
     keeps_its_memory,
     writes_into_scratch_only,
     connects_to_nobody,
+    starts_what_it_names,
     leaves_nothing_running,
     keeps_the_face,
 )

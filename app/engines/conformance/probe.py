@@ -35,6 +35,7 @@ class Seen:
     outcome: picture, refused, cancelled or raised; said: the code, or the type that was raised.
     checks: how often it called check(); longest_s: the longest time without.
     writes: files outside of the scratch folder. hosts: that it was not let connect to.
+    programs: that it was not let start.
     children: processes of it that are left.
     """
 
@@ -47,6 +48,7 @@ class Seen:
     progress: list[tuple[str, float | None]] = field(default_factory=list)
     writes: list[str] = field(default_factory=list)
     hosts: list[str] = field(default_factory=list)
+    programs: list[str] = field(default_factory=list)
     children: int = 0
 
 
@@ -93,6 +95,7 @@ class Probed:
             if not seen.checks:
                 seen.longest_s = seen.seconds
             seen.hosts = guard.REFUSED[:_MOST]
+            seen.programs = guard.NOT_STARTED[:_MOST]
             seen.children = len(psutil.Process().children(recursive=True))
             (self._folder / SEEN).write_text(json.dumps(asdict(seen)))
 
