@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import shutil
 import sys
@@ -43,6 +44,10 @@ hypothesis.settings.load_profile("ours")
 # Each worker takes 2 s of CPU to rewrite the asserts of all files. What comes of it pytest keeps
 # beside them, in folders that git ignores; also where Python as a whole is told to keep nothing.
 sys.dont_write_bytecode = False
+
+# Nothing of what is imported and collected is garbage, and to look for it took a third of that
+# time; `pytest_collection_finish` has it looked for again.
+gc.disable()
 
 # NumPy's linear algebra, which nobody here uses, otherwise starts a thread a core that spins for
 # 30 ms of CPU, in each of a hundred engine processes.
@@ -326,6 +331,12 @@ _LONG = ("flows/", "unit/test_postgres.py", "unit/test_engine_process.py", "unit
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """The files that take longest first, so that no core is left with one of them at the end."""
     items.sort(key=lambda item: not item.nodeid.removeprefix("tests/").startswith(_LONG))
+
+
+def pytest_collection_finish() -> None:
+    """Look for garbage among what the tests make, not among a quarter of a million older things."""
+    gc.freeze()
+    gc.enable()
 
 
 def pytest_configure(config: pytest.Config) -> None:

@@ -31,6 +31,7 @@ KEYS = st.builds(
     st.uuids(),
     st.sampled_from(["person.jpg", "garment.jpg", "1.webp", ".draft-0011"]),
 )
+INSTANTS = st.timedeltas(timedelta(0), timedelta(days=36525)).map(lambda after: NOW + after)
 STORED = st.dictionaries(KEYS, st.builds(receipts.written, st.binary()), max_size=4)
 
 
@@ -74,11 +75,11 @@ def test_a_receipt_tells_what_was_erased_and_nothing_of_whose_it_was() -> None:
     }
 
 
-@given(STORED, st.integers(0, 2**53 - 1), st.datetimes(timezones=st.just(UTC)))
+@given(STORED, st.integers(0, 2**53 - 1), INSTANTS)
 def test_what_is_issued_is_valid(stored: dict[str, Written], others: int, at: datetime) -> None:
     by = issuer()
 
-    receipt = issue(by, stored=stored, others=others, erased_at=at.replace(year=2026))
+    receipt = issue(by, stored=stored, others=others, erased_at=at)
 
     found = receipts.check(json.loads(json.dumps(receipt)), by.public_keys)
     assert len(found.statement.pictures) == len(stored)
