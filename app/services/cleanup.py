@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator
+from array import array
+from bisect import bisect_left
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -15,6 +17,7 @@ from itertools import islice
 from typing import TypeVar
 from uuid import UUID
 
+import numpy as np
 import structlog
 from apscheduler.schedulers.background import BackgroundScheduler
 
@@ -26,7 +29,7 @@ from app.models import TryOnSession
 from app.services import erasure
 from app.services.queue import Broker, Queue
 from app.services.receipts import Issuer, Reason
-from app.services.storage import Storage
+from app.services.storage import Storage, StoredObject
 
 log = structlog.get_logger(__name__)
 
@@ -35,6 +38,14 @@ SWEEP_LOCK = 727_003
 
 # Files are written before their row: a younger file may belong to an upload that is under way.
 SWEEP_AGE = timedelta(hours=1)
+
+# Rows, and objects, that are compared at once; as many as a page of S3 lists.
+SWEEP_BATCH = 1000
+# They wait in memory until it is known that this is the right storage, 0.3 kB each. What is more is
+# for the next sweep.
+ORPHANS_AT_ONCE = 100_000
+# So many live sessions that lack a picture, and none that has all: it is another's storage.
+STRANGERS = 1000
 
 # After the start. A laptop is seldom on for a whole day: the daily sweep comes soon, too.
 FIRST_PURGE = timedelta(seconds=1)
@@ -197,13 +208,15 @@ def sweep(
     with advisory_lock(db, SWEEP_LOCK) as held:
         if not held:
             return SweepReport(ran=False)
-        # First the rows: only where some have their pictures is this the folder that is meant,
-        # rather than an empty place where a disk is not mounted, or another installation's.
-        whole, torn, doomed = _examine_rows(db, storage, age, stopped)
+        before = (datetime.now(UTC) - age).timestamp()
+        listed, orphans = _examine_files(db, storage, before, stopped)
+        # Before anything is deleted: only where some rows have their pictures is this the folder
+        # that is meant, rather than an empty place where a disk is not mounted, or another's.
+        whole, torn, doomed = _examine_rows(db, storage, listed, age, stopped)
         if torn and not whole and not stopped():
             log.error("sweep.wrong_storage", sessions=torn)
             return SweepReport(wrong_storage=True)
-        files, stuck = _sweep_files(db, storage, datetime.now(UTC) - age, stopped)
+        files, stuck = _sweep_files(storage, orphans, before, stopped)
         rows, refused = _sweep_rows(db, storage, issuer, doomed, stopped)
     ORPHANS.set(files + stuck)
     log.info("sweep.done", files=files, rows=rows, failed=stuck + refused)
@@ -327,26 +340,74 @@ def _forget_receipts(db: Db, issuer: Issuer, stopped: Stopped) -> int:
     return gone
 
 
+class _Keys:
+    """Many keys by their hashes, 8 bytes each; what is in it may be asked for once it is sorted.
+
+    What is listed is never taken for missing. The other way round it happens to one missing key in
+    10¹², where 10⁷ are listed.
+    """
+
+    def __init__(self) -> None:
+        self._hashes = array("q")
+
+    def add(self, key: str) -> None:
+        self._hashes.append(hash(key))
+
+    def sort(self) -> None:
+        np.frombuffer(self._hashes, np.int64).sort()
+
+    def __contains__(self, key: str) -> bool:
+        wanted = hash(key)
+        at = bisect_left(self._hashes, wanted)
+        return at < len(self._hashes) and self._hashes[at] == wanted
+
+
+def _examine_files(
+    db: Db, storage: Storage, before: float, stopped: Stopped
+) -> tuple[_Keys, list[StoredObject]]:
+    """List everything once: the keys that are there, and the old ones that have no row."""
+    listed = _Keys()
+    orphans: list[StoredObject] = []
+    for prefix in (erasure.INPUTS, erasure.OUTPUTS):
+        for objects in batches(storage.objects(prefix), SWEEP_BATCH):
+            if stopped():
+                break
+            for stored in objects:
+                listed.add(stored.key)
+            room = ORPHANS_AT_ONCE - len(orphans)
+            orphans += _without_row(db, [one for one in objects if one.modified < before])[:room]
+    listed.sort()
+    return listed, orphans
+
+
+def _without_row(db: Db, objects: Sequence[StoredObject]) -> list[StoredObject]:
+    owners = {stored.key: session_of(stored.key) for stored in objects}
+    with db.begin() as tx:
+        existing = crud.existing(tx, {one for one in owners.values() if one is not None})
+    return [one for one in objects if one.is_draft or owners[one.key] not in existing]
+
+
 def _examine_rows(
-    db: Db, storage: Storage, age: timedelta, stopped: Stopped
+    db: Db, storage: Storage, listed: _Keys, age: timedelta, stopped: Stopped
 ) -> tuple[int, int, list[UUID]]:
     """How many live sessions have all their pictures, how many lack one, and who of them is old.
 
-    Those keep no promise any more, unlike one that is being erased at this moment.
+    Those keep no promise any more, unlike one that is being erased at this moment. What was not
+    listed is asked for by itself: it may have been written since.
     """
     whole = torn = 0
     doomed: list[UUID] = []
     after: UUID | None = None
     while not stopped():
         with db.begin() as tx:
-            page = crud.live_sessions(tx, after=after, limit=erasure.BATCH)
+            page = crud.live_sessions(tx, after=after, limit=SWEEP_BATCH)
         if not page:
             break
         after = page[-1][0].id
         for row, now in page:
-            if stopped():
-                break
-            if all(map(storage.exists, keys_of(row))):
+            if stopped() or (torn == STRANGERS and not whole):
+                return whole, torn, doomed
+            if all(key in listed or storage.exists(key) for key in keys_of(row)):
                 whole += 1
                 continue
             torn += 1
@@ -356,30 +417,23 @@ def _examine_rows(
 
 
 def _sweep_files(
-    db: Db, storage: Storage, older_than: datetime, stopped: Stopped
+    storage: Storage, orphans: Sequence[StoredObject], before: float, stopped: Stopped
 ) -> tuple[int, int]:
-    """Delete what has no row. Returns how many files went, and how many could not."""
+    """Delete these. Returns how many files went, and how many could not."""
     deleted = failed = 0
-    before = older_than.timestamp()
+    for stored in orphans:
+        if stopped():
+            return deleted, failed
+        prefix = stored.key.partition("/")[0]
+        try:
+            storage.delete(stored.key)
+        except ServiceError as exc:
+            failed += 1
+            log.warning("sweep.refused", prefix=prefix, code=exc.code)
+        else:
+            deleted += 1
+            log.warning("sweep.orphan", prefix=prefix, size=stored.size)
     for prefix in (erasure.INPUTS, erasure.OUTPUTS):
-        for objects in batches(storage.objects(prefix), erasure.BATCH):
-            owners = {stored.key: session_of(stored.key) for stored in objects}
-            with db.begin() as tx:
-                existing = crud.existing(tx, [one for one in owners.values() if one is not None])
-            for stored in objects:
-                if stopped():
-                    return deleted, failed
-                orphan = owners[stored.key] not in existing or stored.is_draft
-                if not orphan or stored.modified >= before:
-                    continue
-                try:
-                    storage.delete(stored.key)
-                except ServiceError as exc:
-                    failed += 1
-                    log.warning("sweep.refused", prefix=prefix, code=exc.code)
-                else:
-                    deleted += 1
-                    log.warning("sweep.orphan", prefix=prefix, size=stored.size)
         storage.tidy(prefix, before=before)
     return deleted, failed
 

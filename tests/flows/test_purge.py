@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import threading
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timedelta, tzinfo
 from pathlib import Path
@@ -15,7 +16,7 @@ from app.database import Db, advisory_lock
 from app.errors import StorageUnavailable
 from app.services import cleanup, erasure
 from app.services.cleanup import PurgeReport, SweepReport
-from app.services.storage import LocalStorage, Storage
+from app.services.storage import LocalStorage, Storage, StoredObject
 from tests.flows.conftest import (
     EXPIRE_ALL,
     ISSUER,
@@ -221,6 +222,57 @@ def test_a_folder_that_a_crash_left_empty_goes_with_the_sweep(
     cleanup.sweep(db, storage, ISSUER, age=timedelta(0))
 
     assert [one.name for one in (uploads / "inputs").iterdir()] == [kept]
+
+
+class Asked(LocalStorage):
+    """Tells which pictures were asked for one by one, and what happens while it is listed."""
+
+    def __init__(self, root: Path) -> None:
+        super().__init__(root)
+        self.asked: list[str] = []
+        self.while_listed: Callable[[], object] = lambda: None
+
+    def objects(self, prefix: str) -> Iterator[StoredObject]:
+        yield from super().objects(prefix)
+        if prefix == erasure.OUTPUTS:
+            self.while_listed()
+
+    def exists(self, key: str) -> bool:
+        self.asked.append(key)
+        return super().exists(key)
+
+
+def test_a_sweep_asks_for_no_picture_that_was_listed(
+    shopper: Shopper, db: Db, uploads: Path
+) -> None:
+    for _ in range(3):
+        shopper.submit()
+    storage = Asked(uploads)
+
+    assert cleanup.sweep(db, storage, ISSUER, age=timedelta(0)) == SweepReport()
+    assert storage.asked == []
+
+
+def test_a_picture_that_was_written_after_the_listing_is_not_missing(
+    shopper: Shopper, db: Db, uploads: Path
+) -> None:
+    storage, late = Asked(uploads), []
+    storage.while_listed = lambda: late.append(shopper.submit())
+
+    assert cleanup.sweep(db, storage, ISSUER, age=timedelta(0)) == SweepReport()
+    assert storage.asked == [f"inputs/{late[0]}/person.jpg"]
+
+
+def test_the_storage_of_somebody_else_is_known_before_all_was_asked_for(
+    shopper: Shopper, db: Db, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cleanup, "STRANGERS", 2)
+    for _ in range(4):
+        shopper.submit()
+    other = Asked(tmp_path / "elsewhere")
+
+    assert cleanup.sweep(db, other, ISSUER) == SweepReport(wrong_storage=True)
+    assert len(other.asked) == 2
 
 
 @pytest.mark.usefixtures("one_hand")
