@@ -287,6 +287,22 @@ class AtOnce(Acts):
         return TryOnResult(request.person, seed=request.seed, details={"at once": str(seen)})
 
 
+class Leaks(Acts):
+    """Keeps 24 MB of each run, and tells in which process it was."""
+
+    info = EngineInfo("leaks", "1", "Leaks", (Licence("leaks", "Apache-2.0"),))
+
+    def load(self) -> None:
+        self._kept: list[bytes] = []
+
+    def run(self, request: TryOnRequest, context: RunContext) -> TryOnResult:
+        self._kept.append(b"\1" * (24 << 20))
+        for _ in range(20):  # long enough to be looked at
+            context.check()
+            time.sleep(0.01)
+        return TryOnResult(request.person, seed=request.seed, details={"pid": str(os.getpid())})
+
+
 class Refuses(Acts):
     """Sees nobody."""
 

@@ -40,6 +40,9 @@ POLL_S = 0.05
 GRACE_S = 0.5
 """How long a run that was asked to stop may take to do so."""
 
+_LEAK = 0.25
+"""Of the memory that is left to runs: with more of it gone before a run begins, engines leak."""
+
 LOAD_TIMEOUT_S = 300.0
 """Several gigabytes of weights from a slow disk take minutes; more is a hang."""
 
@@ -110,8 +113,8 @@ class EngineProcess:
         for_good: whether a cancelled run will not be taken up by another attempt.
 
         Raises EngineError: the engine's own, or engine_timeout, engine_out_of_memory, engine_error
-        where the process ended by itself. Raises EngineUnavailable when the engine could not be
-        loaded, and RunCancelled.
+        where the process ended by itself. Out of memory by what earlier runs have left, it may be
+        tried again. Raises EngineUnavailable when the engine could not be loaded, and RunCancelled.
         """
         with self._its_turn(cancelled):
             child = self._warm(cancelled)
@@ -133,10 +136,14 @@ class EngineProcess:
                 answer.code,
                 answer.detail,
                 log=answer.log,
-                retryable=answer.retryable,
+                retryable=answer.retryable or self._was_full(child, answer),
                 stage=answer.stage,
             )
         return answer
+
+    def _was_full(self, child: _Child, answer: say.Failed) -> bool:
+        out_of_memory = answer.code == FailureCode.ENGINE_OUT_OF_MEMORY
+        return out_of_memory and child.leaked_mb(self._memory_mb) > 0
 
     def close(self) -> None:
         """End the process, whatever it does; a run in hand raises RunCancelled. Final."""
@@ -204,6 +211,7 @@ class EngineProcess:
         deadline = time.monotonic() + order.timeout_s
         asked_at: float | None = None
         stage: str | None = None
+        child.begin()
         child.tell(order)
         try:
             for frame in self._watch(child):
@@ -253,7 +261,12 @@ class EngineProcess:
             used_mb = child.memory_bytes() >> 20
             if used_mb > self._memory_mb:
                 log = f"{used_mb} MB in use, at most {self._memory_mb} MB allowed"
-                raise EngineError(FailureCode.ENGINE_OUT_OF_MEMORY, log=log)
+                leaked_mb = child.leaked_mb(self._memory_mb)
+                if leaked_mb:
+                    log += f", {leaked_mb} of them left by runs before"
+                raise EngineError(
+                    FailureCode.ENGINE_OUT_OF_MEMORY, log=log, retryable=leaked_mb > 0
+                )
 
 
 @dataclass(frozen=True)
@@ -276,6 +289,8 @@ class _Child:
     def __init__(self, spec: EngineSpec, device: str | None) -> None:
         self.ready = False
         self.born = time.monotonic()
+        self._runs = 0
+        self._begun_mb = self._usual_mb = 0
         self.context: dict[str, Any] = {}
         """For the log: whose run it is."""
         self._name = spec.name
@@ -333,6 +348,21 @@ class _Child:
             with suppress(psutil.Error):
                 total += process.memory_info().rss
         return total
+
+    def begin(self) -> None:
+        """Note how large it is before a run; what its first run has loaded, it keeps rightly."""
+        self._runs += 1
+        self._begun_mb = self.memory_bytes() >> 20
+        if self._runs <= 2:
+            self._usual_mb = self._begun_mb
+
+    def leaked_mb(self, bound_mb: int) -> int:
+        """What runs before this one have left; 0 where it is little of what there was for them.
+
+        A run that runs out of memory then is not to blame, and may work in a fresh process.
+        """
+        left_mb = self._begun_mb - self._usual_mb
+        return left_mb if left_mb > _LEAK * (bound_mb - self._usual_mb) else 0
 
     def obituary(self) -> str:
         """How the process ended by itself."""

@@ -14,6 +14,7 @@ from app.config import load_settings
 from app.engines.conformance.checks import CHECKS, examine, examining
 from app.runtime import offered_engine
 from tests.flows.test_plugins import plug_in
+from tests.provider import KEY, providing
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -43,6 +44,56 @@ def test_what_keeps_the_contract_passes(engine: str, tmp_path: Path, weights_dir
     )
 
     assert failing(found) == set()
+
+
+@pytest.mark.slow
+def test_a_service_passes(
+    tmp_path: Path, weights_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FASHN_API_KEY", KEY)
+    file = tmp_path / "engines.toml"
+    with providing() as provider:
+        provider.draws, provider.polls = True, 0
+        file.write_text(
+            '[fashn-api]\nengine = "remote"\nsecrets = ["FASHN_API_KEY"]\n'
+            f'options = {{ mapping = "fashn", base_url = "{provider.url}" }}\n'
+        )
+
+        found = examined("fashn-api", tmp_path, engines_file=file, weights_dir=weights_dir)
+
+    assert failing(found) == set()
+    assert found["connects_to_nobody"] is None  # it sends, and says so
+    assert found["keeps_the_face"]
+
+
+@pytest.mark.slow
+def test_a_chain_passes_although_its_first_engine_fails(tmp_path: Path, weights_dir: Path) -> None:
+    file = tmp_path / "engines.toml"
+    file.write_text(
+        '[fails]\nengine = "mock"\noptions = { seconds = 0, failure_rate = 1 }\n'
+        '[best]\nengine = "chain"\noptions = { engines = ["fails", "warp"] }\n'
+    )
+
+    found = examined("best", tmp_path, engines_file=file, weights_dir=weights_dir)
+
+    assert failing(found) == set()
+    assert found["keeps_the_face"]
+
+
+@pytest.mark.slow
+def test_a_chain_with_a_broken_engine_fails_for_its_reason(
+    tmp_path: Path, weights_dir: Path
+) -> None:
+    file = tmp_path / "engines.toml"
+    file.write_text(
+        '[fails]\nengine = "mock"\noptions = { seconds = 0, failure_rate = 1 }\n'
+        '[dices]\nengine = "tests.broken_engines:Dices"\n'
+        '[best]\nengine = "chain"\noptions = { engines = ["fails", "dices"] }\n'
+    )
+
+    found = examined("best", tmp_path, engines_file=file, weights_dir=weights_dir)
+
+    assert failing(found) == {"is_deterministic"}
 
 
 @pytest.mark.slow

@@ -47,6 +47,24 @@ def test_a_fault_fails_one_session_and_never_the_server(
     assert outputs == sorted(f"outputs/{following}/1.jpg" for _, following in ids)
 
 
+@pytest.mark.slow
+def test_an_engine_that_leaks_gets_a_fresh_process_and_no_session_fails(
+    make_client: MakeClient,
+) -> None:
+    leaks = "tests.engines_for_tests:Leaks"
+    shopper = Shopper(
+        make_client(engine=leaks, engines=(leaks,), worker_concurrency=1, engine_memory_mb=200)
+    )
+
+    sessions = [shopper.wait(shopper.submit(), "completed") for _ in range(14)]
+
+    processes = {one["provenance"]["details"]["pid"] for one in sessions}
+    assert 2 <= len(processes) <= 4
+    assert [one["attempts"] for one in sessions].count(2) == len(processes) - 1
+    assert shopper.health().json()["status"] == "ok"
+    assert not [pid for pid in map(int, processes) if psutil.pid_exists(pid)][1:]
+
+
 def test_what_may_work_later_is_tried_again_after_growing_waits_up_to_the_bound(
     shopper: Shopper, db: Db, storage: LocalStorage, sql: Sql
 ) -> None:

@@ -18,7 +18,7 @@ import psutil
 
 from app import catalogue
 from app.catalogue import Garment, Person
-from app.engines import licences
+from app.engines import EngineSpec, licences
 from app.engines.conformance.probe import ORDER, SEEN, Seen
 from app.engines.frames import Job, Output
 from app.engines.pool import EnginePool
@@ -188,17 +188,7 @@ def examining(
     memory_mb: int,
 ) -> Iterator[Kit]:
     """A kit for this engine; its process ends with the block."""
-    spec = replace(
-        offered.spec,
-        target="app.engines.conformance.probe:Probed",
-        options={
-            "target": offered.spec.target,
-            "options": dict(offered.spec.options),
-            "folder": str(folder),
-        },
-        devices=offered.spec.devices[:1],
-        concurrency=1,
-    )
+    spec = _probed(offered.spec, folder)
     pool = EnginePool(spec, memory_mb=memory_mb, slots=1)
     try:
         yield Kit(offered, pool, folder, weights_dir, spec.timeout_s or timeout_s)
@@ -206,21 +196,45 @@ def examining(
         pool.close()
 
 
+def _probed(spec: EngineSpec, folder: Path) -> EngineSpec:
+    """The same engine inside the probe; of a chain, each of its engines: the last one's is seen."""
+    if spec.steps:
+        steps = tuple((_probed(step, folder), info) for step, info in spec.steps)
+        return replace(spec, steps=steps, concurrency=1)
+    return replace(
+        spec,
+        target="app.engines.conformance.probe:Probed",
+        options={
+            "target": spec.target,
+            "options": dict(spec.options),
+            "folder": str(folder),
+        },
+        devices=spec.devices[:1],
+        concurrency=1,
+    )
+
+
 # --- the checks, in the order in which they make sense --------------------------------------
 
 
 def imports_cheaply(kit: Kit) -> Finding:
-    module = kit.offered.spec.target.partition(":")[0]
+    spec = kit.offered.spec
+    faults = [_import_fault(one) for one in (*(step for step, _ in spec.steps), spec)]
+    return _judged([one for one in faults if one])
+
+
+def _import_fault(spec: EngineSpec) -> str:
+    if spec.steps:
+        return ""
+    module = spec.target.partition(":")[0]
     program = f"import sys, {module}\nprint(*(set({HEAVY!r}) & set(sys.modules)))"
     done = subprocess.run(
         [sys.executable, "-c", program], capture_output=True, text=True, check=False
     )
-    heavy = done.stdout.split()
     if done.returncode:
-        return Finding(False, f"{module} cannot be imported by itself")
-    return Finding(
-        not heavy, f"importing it imports {', '.join(heavy)}: do that in load" if heavy else ""
-    )
+        return f"{module} cannot be imported by itself"
+    heavy = done.stdout.split()
+    return f"importing {module} imports {', '.join(heavy)}: do that in load" if heavy else ""
 
 
 def states_its_licences(kit: Kit) -> Finding:
@@ -366,7 +380,10 @@ def keeps_its_deadline(kit: Kit) -> Finding:
     ran = kit.run(person, garment, timeout_s=max(0.02, kit.usual_s / 2), **asked)
     if ran.output is not None:
         return Finding(None, "it was done before half of its usual time")
-    late = ran.error is not None and ran.error.failure is FailureCode.ENGINE_TIMEOUT
+    # The first of a chain may have failed for another reason, with no time left for the next.
+    late = ran.error is not None and (
+        ran.error.failure is FailureCode.ENGINE_TIMEOUT or bool(kit.offered.spec.steps)
+    )
     alive = kit.pool.ready > 0
     return Finding(late and alive, "" if alive and late else f"it had to be killed ({ran.how})")
 
