@@ -158,6 +158,14 @@ class ObjectStorage:
             yield page
 
 
+# Where it finds them: S3's are settings of ours, the others the library reads by itself.
+_CREDENTIALS: Mapping[str, str] = {
+    "s3": "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY",
+    "gs": "GOOGLE_APPLICATION_CREDENTIALS",
+    "az": "AZURE_STORAGE_ACCOUNT_NAME and AZURE_STORAGE_ACCOUNT_KEY",
+}
+
+
 def _open(url: str, access: Access, *, timeout_s: float, again: bool) -> ObjectStore:
     client: ClientConfig = {
         "timeout": timedelta(seconds=timeout_s),
@@ -177,11 +185,12 @@ def _open(url: str, access: Access, *, timeout_s: float, again: bool) -> ObjectS
     config = _of_s3(access) if url.startswith("s3://") else None
     try:
         return from_url(url, config=config, client_options=client, retry_config=retry)
-    except (BaseError, ValueError) as exc:
+    except (BaseError, ValueError):
         # Not its words: they may hold a part of the credentials.
+        variables = _CREDENTIALS[url.partition("://")[0]]
         raise SettingsError(
-            "STORAGE cannot be opened: look at the address and at the credentials of its store."
-        ) from exc
+            f"STORAGE cannot be opened: look at its address, and at {variables} in the environment."
+        ) from None
 
 
 def _of_s3(access: Access) -> S3Config:
