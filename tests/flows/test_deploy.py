@@ -157,6 +157,38 @@ def test_a_worker_is_given_longer_than_a_run_may_take() -> None:
         assert scaled["spec"]["cooldownPeriod"] > timeout_s
 
 
+def megabytes(size: str) -> int:
+    units = {"Gi": 1024, "Mi": 1, "g": 1024, "m": 1}
+    (number, unit) = re.fullmatch(r"(\d+)(\D+)", size).groups()  # type: ignore[union-attr]
+    return int(number) * units[unit]
+
+
+def test_an_engine_that_grows_is_ended_by_us_before_the_kernel_ends_its_pod() -> None:
+    """With cgroups of version 2 it would end all processes of the container at once."""
+    workers = [
+        (container["args"], {one["name"]: one["value"] for one in container["env"]}, limit)
+        for pod in pods()
+        for container in pod.values[0]["containers"]
+        if container["args"][0] == "worker"
+        and (limit := container["resources"]["limits"]["memory"])
+    ]
+    composed = COMPOSE["services"]["worker"]
+    workers.append((composed["command"], composed["environment"], composed["mem_limit"]))
+
+    assert len(workers) == 3
+    for command, settings, limit in workers:
+        engines = int(_parser().parse_args(command).concurrency)
+        assert engines * int(settings["ENGINE_MEMORY_MB"]) + 1024 <= megabytes(limit)
+
+
+def test_a_drained_node_takes_neither_all_servers_nor_all_workers() -> None:
+    budgets = [one["spec"] for one in kinds("PodDisruptionBudget")]
+
+    for one in kinds("Deployment"):
+        labels = one["spec"]["template"]["metadata"]["labels"].items()
+        assert sum(budget["selector"]["matchLabels"].items() <= labels for budget in budgets) == 1
+
+
 def test_every_command_exists() -> None:
     commands = [container["args"] for pod in pods() for container in pod.values[0]["containers"]]
     commands += [one.values[0]["command"] for one in ours()]
