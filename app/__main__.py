@@ -395,7 +395,7 @@ def queues(settings: Settings, _: argparse.Namespace) -> int:
         with runtime.reads() as tx:
             waiting = {one.engine: one for one in crud.queues(tx)}
             busy = crud.in_work(tx, limit=10_000)
-            alive = crud.worker_names(tx)
+        alive = runtime.workers()
         print(f"{'engine':<32} {'waiting':>8} {'oldest':>8} {'in work':>8} {'messages':>8}")
         for engine in dict.fromkeys((*runtime.engines, *waiting)):
             here = waiting.get(engine) or crud.EngineQueue(engine, 0, 0, 0.0)
@@ -403,13 +403,14 @@ def queues(settings: Settings, _: argparse.Namespace) -> int:
             told = "away" if messages is None else messages
             oldest = f"{here.oldest_s:.0f} s"
             print(f"{engine:<32} {here.waiting:>8} {oldest:>8} {here.processing:>8} {told:>8}")
-    print(f"\nworkers: {len(alive)}")
-    for name in alive:
+    print(f"\nworkers: {'unknown, Redis is away' if alive is None else len(alive)}")
+    for name in alive or ():
         own = [one for one in busy if one.row.claimed_by == name]
         print("\n".join(f"{name:<56} {_at_work(one)}" for one in own) or f"{name:<56} idle")
     for one in busy:
-        if one.row.claimed_by not in alive:
-            print(f"{one.row.claimed_by:<56} gone; {_at_work(one)}")
+        if alive is None or one.row.claimed_by not in alive:
+            state = "gone; " if alive is not None else ""
+            print(f"{one.row.claimed_by:<56} {state}{_at_work(one)}")
     return 0
 
 

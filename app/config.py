@@ -80,6 +80,7 @@ class Settings(BaseSettings):
     mock_failure_rate: Annotated[float, Field(ge=0, le=1)] = 0.1
     mock_faults: Words = ()
 
+    events: Literal["postgres", "redis"] = "postgres"
     task_queue: Literal["inprocess", "celery"] = "inprocess"
     redis_url: SecretStr | None = None
     worker_concurrency: Annotated[int, Field(ge=0, le=64)] = 1
@@ -116,7 +117,7 @@ class Settings(BaseSettings):
     def _absolute(cls, value: Path | None) -> Path | None:
         return None if value is None else _from_root(value)
 
-    @field_validator("log_format", "log_level", "task_queue", mode="before")
+    @field_validator("log_format", "log_level", "task_queue", "events", mode="before")
     @classmethod
     def _lower(cls, value: object) -> object:
         return value.lower() if isinstance(value, str) else value

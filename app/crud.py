@@ -779,14 +779,11 @@ _PRESENT = (
 )
 
 
-def workers(tx: Session) -> int:
-    """How many worker processes are alive, on any host: each holds a shared lock."""
-    counted = text(f"SELECT count(*) FROM {_PRESENT}")  # noqa: S608 - a constant
-    return int(tx.scalar(counted, {"key": PRESENCE_LOCK}) or 0)
-
-
 def worker_names(tx: Session) -> list[str]:
-    """Their names, as they claim sessions."""
+    """Of the worker processes that are alive, on any host: each holds a shared lock.
+
+    As they claim sessions. Where news go over Redis nobody holds it.
+    """
     found = text(
         f"SELECT application_name FROM {_PRESENT} ORDER BY application_name"  # noqa: S608
     )

@@ -208,16 +208,13 @@ _AWAY = frozenset({"08", "28", "40", "53", "55", "57", "58"})
 def advisory_lock(db: Db, key: int) -> Iterator[bool]:
     """Whether this process holds the lock of that number, for as long as the block lasts.
 
-    On a connection of its own that is in no transaction: what is done under the lock may be slow.
-    The database lets go of it when the process dies.
+    It is a transaction's, which a pooler that lends connections for one at a time keeps together;
+    it has a connection of its own, because what is done under the lock may be slow, and reads
+    nothing that would keep a vacuum waiting. The database lets go of it when the process dies.
     """
-    with engine_of(db).connect().execution_options(**_AUTOCOMMIT) as connection:
-        held = bool(connection.scalar(text("SELECT pg_try_advisory_lock(:key)"), {"key": key}))
-        try:
-            yield held
-        finally:
-            if held:
-                connection.execute(text("SELECT pg_advisory_unlock(:key)"), {"key": key})
+    with engine_of(db).connect() as connection:
+        connection.execute(text("SET LOCAL idle_in_transaction_session_timeout = 0"))
+        yield bool(connection.scalar(text("SELECT pg_try_advisory_xact_lock(:key)"), {"key": key}))
 
 
 MIGRATION_LOCK = 727_004

@@ -80,6 +80,12 @@ RINGS = Counter(
     ["outcome"],
     registry=REGISTRY,
 )
+NEWS = Counter(
+    "tryonai_news_total",
+    "News to other processes over Redis: sent, dropped because it is away or too many wait.",
+    ["outcome"],
+    registry=REGISTRY,
+)
 PURGED = Counter(
     "tryonai_sessions_purged_total", "Sessions erased because they expired.", registry=REGISTRY
 )

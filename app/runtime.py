@@ -12,10 +12,11 @@ from datetime import timedelta
 import structlog
 from anyio import CapacityLimiter
 from pydantic import SecretStr
+from sqlalchemy.engine import make_url
 
 from app import __version__, crud, reports, tracing
 from app.config import Settings
-from app.database import Db, engine_of, has_schema, migrate, open_db, open_reads
+from app.database import Db, engine_of, has_schema, migrate, on_commit, open_db, open_reads
 from app.engines import registry
 from app.engines.pool import EnginePool
 from app.engines.registry import OfferedEngine, Table
@@ -28,9 +29,11 @@ from app.services.cleanup import Scheduler
 from app.services.crypto import Vault
 from app.services.egress import EgressRules
 from app.services.events import Events
+from app.services.gauges import Workers
 from app.services.idempotency import Running
 from app.services.images import ImageLimits
 from app.services.polls import Polls
+from app.services.pubsub import PubSub
 from app.services.queue import Bell, Broker, Queue
 from app.services.receipts import Issuer
 from app.services.receivers import Caller, Receivers
@@ -57,6 +60,7 @@ class Runtime:
     """Everything that a use case is given.
 
     db, reads: the same database; `reads` is for single statements that change nothing.
+    pubsub: where news go over Redis. workers: who is alive on all hosts, as far as is known.
     engines: those that may be asked for, the default one first.
     """
 
@@ -77,12 +81,14 @@ class Runtime:
     bell: Bell
     door: Door
     running: Running
+    workers: Workers
     receivers: Receivers
     egress: EgressRules
     upload_threads: CapacityLimiter
     worker: Worker | None = None
     courier: Courier | None = None
     events: Events | None = None
+    pubsub: PubSub | None = None
     scheduler: Scheduler | None = None
     _databases: Sequence[Db] = ()
     _migrated: bool = False
@@ -254,6 +260,34 @@ def broker_url(settings: Settings) -> str:
     return settings.redis_url.get_secret_value()
 
 
+def _pubsub(settings: Settings, keyring: Keyring, url: str) -> PubSub | None:
+    if settings.events != "redis":
+        return None
+    if settings.redis_url is None:
+        raise SettingsError("EVENTS=redis needs REDIS_URL, over which news go then.")
+    name = f"tryonai:{make_url(url).database}"
+    return PubSub(settings.redis_url.get_secret_value(), name=name, keys=keyring.news)
+
+
+def _open_telling(url: str, *, pool_size: int, pubsub: PubSub | None) -> Db:
+    """A database whose changes other processes hear of."""
+    db = open_db(url, pool_size=pool_size, notifies=pubsub is None)
+    if pubsub is not None:
+        on_commit(db, pubsub.tell)
+    return db
+
+
+def _workers(pubsub: PubSub | None, reads: Db) -> Workers:
+    if pubsub is not None:
+        return pubsub.workers
+
+    def workers() -> list[str]:
+        with reads() as tx:
+            return crud.worker_names(tx)
+
+    return workers
+
+
 @contextmanager
 def open_runtime(settings: Settings) -> Iterator[Runtime]:
     """The parts, without any that runs by itself; for commands, and as the base of `serving`."""
@@ -266,8 +300,11 @@ def open_runtime(settings: Settings) -> Iterator[Runtime]:
             embedded.start()
             stack.callback(embedded.stop)
             url = embedded.url
-        db = open_db(url, pool_size=settings.database_pool_size)
+        pubsub = _pubsub(settings, keyring, url)
+        db = _open_telling(url, pool_size=settings.database_pool_size, pubsub=pubsub)
         stack.callback(engine_of(db).dispose)
+        if pubsub is not None:
+            stack.callback(pubsub.stop)
         reads = open_reads(url, pool_size=settings.database_pool_size)
         stack.callback(engine_of(reads).dispose)
         locks = open_reads(url, pool_size=1)
@@ -294,7 +331,9 @@ def open_runtime(settings: Settings) -> Iterator[Runtime]:
             queue=broker or bell,
             broker=broker,
             door=Door(settings.queue_limit),
-            running=Running(locks),
+            running=Running(locks if pubsub is None else None),
+            workers=_workers(pubsub, reads),
+            pubsub=pubsub,
             _databases=(db, reads, locks),
             egress=egress_rules(settings, engines),
             receivers=Receivers(private=settings.webhook_allow_private),
@@ -328,7 +367,7 @@ def serving(settings: Settings, *, concurrency: int, told: bool = False) -> Iter
             runtime.broker.start()
             stack.callback(runtime.broker.stop)
         if told or (concurrency and runtime.broker is None):
-            leases = open_db(runtime.url, pool_size=1)
+            leases = _open_telling(runtime.url, pool_size=1, pubsub=runtime.pubsub)
             stack.callback(engine_of(leases).dispose)
             runtime.worker = _worker(runtime, concurrency, leases, told=told)
         if settings.webhook_delivery:
@@ -339,6 +378,12 @@ def serving(settings: Settings, *, concurrency: int, told: bool = False) -> Iter
             stack.callback(runtime.courier.stop)
         runtime.events.start()
         stack.callback(runtime.events.stop)
+        if runtime.pubsub is not None:
+            runtime.pubsub.listen(
+                runtime.events.hear,
+                on_return=runtime.events.has_returned,
+                present=None if runtime.worker is None else runtime.worker.name,
+            )
         runtime.scheduler = _scheduler(runtime)
         runtime.scheduler.start()
         stack.callback(runtime.scheduler.stop)
@@ -410,8 +455,8 @@ def _events(runtime: Runtime) -> Events:
         runtime.url,
         present=None if runtime.worker is None else runtime.worker.name,
         revive=runtime.prepare,
+        listens=runtime.pubsub is None,
     )
-    events.on_return(runtime.prepare)
     for news in (crud.News.CREATED, crud.News.CHANGED, crud.News.ERASED):
         events.on(news, runtime.waits.hear)
     events.on(crud.News.PROGRESS, runtime.waits.hear_progress)

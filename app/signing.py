@@ -18,6 +18,7 @@ _DIGEST = hashlib.sha256
 _PURPOSES = (
     *(b"owner", b"url", b"client", b"wrap"),
     *(b"idempotency", b"content", b"receiver", b"webhook", b"receipt", b"limit"),
+    b"news",
 )
 
 # Expiry is rounded up to steps, so that a polled body and its ETag stay the same for a while.
@@ -56,6 +57,11 @@ class Keyring:
     def receipt_seeds(self) -> Sequence[bytes]:
         """Of the Ed25519 keys that sign receipts (`services/receipts.py`)."""
         return self._keys[b"receipt"]
+
+    @property
+    def news(self) -> Sequence[bytes]:
+        """The keys of messages between processes (`services/pubsub.py`)."""
+        return self._keys[b"news"]
 
     def owner(self, token: str) -> str:
         """What is stored instead of a user token: 64 hex digits."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import signal
 import socket
@@ -11,6 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from sqlalchemy.engine import make_url
 
 START_S = 10
 
@@ -88,3 +90,41 @@ class Redis(Server):
         with socket.create_connection(("127.0.0.1", self.port), timeout=START_S) as connection:
             connection.sendall(b"KEYS *\r\n")
             return connection.recv(65536).decode().splitlines()[2::2]
+
+
+class PgBouncer(Server):
+    """A pooler that lends a connection for one transaction.
+
+    url: of a database, as SQLAlchemy has it; here of the same one, through the pooler.
+    """
+
+    def __init__(self, folder: Path, url: str) -> None:
+        path = program("pgbouncer")
+        behind = make_url(url)
+        host = behind.query["host"]
+        assert isinstance(host, str)
+        port = free_port()
+        file = folder / "pgbouncer.ini"
+        file.write_text(
+            f"""
+            [databases]
+            {behind.database} = host='{host}' user={behind.username} pool_size=8
+            [pgbouncer]
+            listen_addr = 127.0.0.1
+            listen_port = {port}
+            unix_socket_dir =
+            auth_type = any
+            pool_mode = transaction
+            ignore_startup_parameters = options
+            query_wait_timeout = 5
+            """.replace(" " * 12, "")
+        )
+        self.url = f"postgresql://{behind.username}@127.0.0.1:{port}/{behind.database}"
+        command = [path, str(file)]
+        if os.getuid() == 0:  # it refuses to be root, and the socket is its owner's
+            command[1:1] = ["--user", Path(host).owner()]
+        super().__init__(
+            command,
+            answers=lambda: socket.create_connection(("127.0.0.1", port)).close(),
+            log=folder / "pgbouncer.log",
+        )

@@ -63,4 +63,6 @@ def read_metrics(rt: Rt, sent: MetricsToken = None) -> Response:
         given = sent.credentials if sent is not None else ""
         if not same(given, token.get_secret_value()):
             raise NotFound("There is nothing at this address without the operator's token.")
-    return Response(metrics.render(*gauges.measure(rt.reads)), media_type=CONTENT_TYPE_LATEST)
+    return Response(
+        metrics.render(*gauges.measure(rt.reads, rt.workers)), media_type=CONTENT_TYPE_LATEST
+    )

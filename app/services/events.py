@@ -1,4 +1,6 @@
-"""News between processes: one listening connection a process, on PostgreSQL's NOTIFY.
+"""News between processes: one connection a process, that listens for PostgreSQL's NOTIFY.
+
+Where news come by another way, over Redis, it only notices when the database goes and returns.
 
 News are hints. What was missed while the connection was away is made up for by `on_return`, which
 tells every subscriber to look for itself.
@@ -39,14 +41,23 @@ class Events:
     """Listens in a thread of its own from `start` to `stop`.
 
     present: the name of a worker: hold the shared lock by which `crud.workers` finds live ones.
-    revive: called when the database is away; may bring an embedded one back.
+    revive: called when the database is away, and may bring an embedded one back; and when it has
+        returned, which may be another one, before anybody is told.
+    listens: False for a connection that holds nothing, no lock either: behind a pooler that lends
+        one for a transaction at a time, that would be somebody else's.
     """
 
     def __init__(
-        self, url: str, *, present: str | None, revive: Callable[[], None] = lambda: None
+        self,
+        url: str,
+        *,
+        present: str | None,
+        revive: Callable[[], None] = lambda: None,
+        listens: bool = True,
     ) -> None:
         self._url = url
-        self._present = present
+        self._present = present if listens else None
+        self._listens = listens
         self._revive = revive
         self._on: dict[str, list[Callable[[UUID], None]]] = {}
         self._on_return: list[Callable[[], None]] = []
@@ -62,6 +73,16 @@ class Events:
     def on_return(self, callback: Callable[[], None]) -> None:
         """Call back whenever listening has begun (again)."""
         self._on_return.append(callback)
+
+    def hear(self, kind: str, session_id: UUID) -> None:
+        """Pass on a piece of news, wherever it came from."""
+        for callback in self._on.get(kind, []):
+            callback(session_id)
+
+    def has_returned(self) -> None:
+        """Tell who listens that news may have been missed."""
+        for callback in self._on_return:
+            callback()
 
     def start(self) -> None:
         self._thread.start()
@@ -117,10 +138,10 @@ class Events:
                 if self._present is not None:
                     cursor.execute("SET application_name TO %s", (crud.as_present(self._present),))
                     cursor.execute("SELECT pg_advisory_lock_shared(%s, 0)", (crud.PRESENCE_LOCK,))
-                cursor.execute(f"LISTEN {crud.CHANNEL}")
+                cursor.execute(f"LISTEN {crud.CHANNEL}" if self._listens else "SELECT 1")
                 self.connected.set()
-                for callback in self._on_return:
-                    callback()
+                self._revive()
+                self.has_returned()
                 while not self._stopping.is_set():
                     if not selector.select(CHECK_S):
                         cursor.execute("SELECT 1")
@@ -134,8 +155,7 @@ class Events:
             session_id = UUID(text)
         except ValueError:
             return  # somebody else uses our channel
-        for callback in self._on.get(kind, []):
-            callback(session_id)
+        self.hear(kind, session_id)
 
 
 def _reason(exc: Exception) -> str:

@@ -6,6 +6,8 @@ absent: an old value would look like rest.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+
 import structlog
 from prometheus_client.metrics_core import GaugeMetricFamily
 
@@ -29,12 +31,16 @@ DATABASE_UP = "tryonai_database_up"
 NAMES = (*_MEANINGS, DATABASE_UP, "tryonai_build_info")
 
 
-def measure(reads: Db) -> list[GaugeMetricFamily]:
+Workers = Callable[[], Sequence[str] | None]
+"""The names of the worker processes that are alive; None where that cannot be known."""
+
+
+def measure(reads: Db, workers: Workers) -> list[GaugeMetricFamily]:
     """Never raises because of the database."""
     build = GaugeMetricFamily("tryonai_build_info", "Always 1.", labels=["version"])
     build.add_metric([__version__], 1)
     try:
-        values = _ask(reads)
+        values = _ask(reads, workers)
     except Exception as exc:
         away = translate(exc)
         if away is None:
@@ -45,14 +51,15 @@ def measure(reads: Db) -> list[GaugeMetricFamily]:
     return [build, up, *(GaugeMetricFamily(n, _MEANINGS[n], value=v) for n, v in values.items())]
 
 
-def _ask(reads: Db) -> dict[str, float]:
+def _ask(reads: Db, workers: Workers) -> dict[str, float]:
+    alive = workers()
     with reads() as tx:
         queue = crud.queue(tx)
-        return {
+        found: dict[str, float] = {
             "tryonai_sessions_waiting": queue.waiting,
             "tryonai_sessions_processing": queue.processing,
             "tryonai_oldest_waiting_seconds": queue.oldest_s,
             "tryonai_oldest_overdue_seconds": queue.overdue_s,
             "tryonai_webhooks_pending": crud.pending_deliveries(tx),
-            "tryonai_workers": crud.workers(tx),
         }
+    return found if alive is None else found | {"tryonai_workers": len(alive)}

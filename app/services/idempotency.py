@@ -87,11 +87,13 @@ class Running:
     Each is an advisory lock, all of a process on one connection, which it has only while it holds
     any. A session of PostgreSQL gets its own lock again and again, so our own are kept in memory.
 
-    db: without transactions, as `open_reads` makes it, and with a connection for this alone.
+    db: without transactions, as `open_reads` makes it, and with a connection for this alone. None
+        where no lock may outlive a transaction: then two processes may make the same create at
+        once, the index lets one of them commit, and the other answers with that one's session.
     """
 
-    def __init__(self, db: Db) -> None:
-        self._engine = engine_of(db)
+    def __init__(self, db: Db | None) -> None:
+        self._engine = None if db is None else engine_of(db)
         self._guard = threading.Lock()
         self._held: set[str] = set()
         self._connection: Connection | None = None
@@ -110,6 +112,9 @@ class Running:
     def _take(self, keys: tuple[str, ...]) -> None:
         if self._held.intersection(keys):
             raise IdempotencyInProgress
+        if self._engine is None:
+            self._held.update(keys)
+            return
         taken: list[str] = []
         try:
             for key in keys:
@@ -136,6 +141,7 @@ class Running:
 
     def _tell(self, statement: TextClause, key: str) -> bool:
         if self._connection is None:
+            assert self._engine is not None
             self._connection = self._engine.connect()
         try:
             return bool(self._connection.scalar(statement, {"number": _number(key)}))

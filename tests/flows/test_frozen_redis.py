@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import threading
 import time
 from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-import httpx
 import pytest
 
-from tests.flows.conftest import Run, Serve, Server
+from tests.flows.conftest import Knocking, Run, Serve, Server
 from tests.servers import Redis
 
 pytestmark = pytest.mark.cluster
@@ -20,31 +18,6 @@ pytestmark = pytest.mark.cluster
 FROZEN_S = 4.0
 USUAL_S = 2.0
 STALL_S = 0.3
-
-
-class Knocking:
-    """Asks what needs neither Redis nor the database: for how long does the loop stand still?"""
-
-    def __init__(self, server: Server) -> None:
-        self._address = str(server.shopper.http.base_url)
-        self._over = threading.Event()
-        self._thread = threading.Thread(target=self._knock)
-        self.longest_s = 0.0
-
-    def _knock(self) -> None:
-        with httpx.Client(base_url=self._address) as http:
-            while not self._over.wait(0.01):
-                began = time.monotonic()
-                assert http.get("/api/health/live").status_code == 200
-                self.longest_s = max(self.longest_s, time.monotonic() - began)
-
-    def __enter__(self) -> Knocking:
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._over.set()
-        self._thread.join()
 
 
 class Using:
