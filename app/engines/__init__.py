@@ -7,6 +7,7 @@ server imports the module only to read `info`; the engine itself lives in a chil
 
 from __future__ import annotations
 
+import hashlib
 import importlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -14,7 +15,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias, cast
 
-from app.errors import SettingsError
+from app.errors import EngineUnavailable, SettingsError
 
 if TYPE_CHECKING:
     import numpy as np
@@ -56,6 +57,24 @@ class Weight:
     sha256: str
     licence: str
     commercial: bool | None = None
+
+    def found_in(self, folder: Path) -> Path:
+        """Where it lies, for `load`: there, and the very file. Two seconds for each gigabyte.
+
+        Raises EngineUnavailable, with what the operator has to do.
+        """
+        found = folder / self.file
+        try:
+            with found.open("rb") as opened:
+                digest = hashlib.file_digest(opened, "sha256").hexdigest()
+        except OSError as exc:
+            raise EngineUnavailable(f"the weights {found} cannot be read: {exc.strerror}") from exc
+        if digest != self.sha256:
+            raise EngineUnavailable(
+                f"the weights {found} are not those that the engine was made for: their SHA-256 is "
+                f"{digest}, not {self.sha256}"
+            )
+        return found
 
 
 @dataclass(frozen=True)

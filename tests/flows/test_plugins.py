@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import re
+from contextlib import closing
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
+from app.config import load_settings
+from app.engines.process import EngineProcess
+from app.errors import EngineUnavailable
+from app.runtime import offered_engine
 from tests import people
 from tests.conftest import MakeClient
 from tests.flows.conftest import Shopper, Sql, wait_for
@@ -19,9 +25,10 @@ ACTS = "tests.engines_for_tests:Acts"
 AT_ONCE = "tests.engines_for_tests:AtOnce"
 
 
-def plug_in() -> str:
-    """The first program of the page."""
-    found = re.search(r"```python\n(# my_engine\.py.*?)```", DOCS.read_text("utf-8"), re.DOTALL)
+def plug_in(name: str = "my_engine.py") -> str:
+    """A program of the page."""
+    program = rf"```python\n(# {re.escape(name)}.*?)```"
+    found = re.search(program, DOCS.read_text("utf-8"), re.DOTALL)
     assert found is not None
     return found[1]
 
@@ -59,6 +66,41 @@ def test_the_plug_in_of_the_docs_works_as_it_stands(
     assert 0.1 < changed.mean() < 0.6
     refused = shopper.wait(shopper.submit(engine="my-engine"), "failed")
     assert refused["error_code"] == "no_person"
+
+
+@pytest.mark.slow
+def test_the_model_of_the_docs_works_once_its_weights_are_there(
+    make_client: MakeClient, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, weights_dir: Path
+) -> None:
+    file = tmp_path / "dye.npy"
+    np.save(file, np.float32(0.5))
+    digest = hashlib.sha256(file.read_bytes()).hexdigest()
+    program = plug_in("my_model.py").replace("what sha256sum says", digest)
+    (tmp_path / "my_model.py").write_text(program)
+    table = f'[dye]\nengine = "my_model:MyModel"\noptions = {{ folder = "{tmp_path}" }}\n'
+    (tmp_path / "engines.toml").write_text(table)
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    engine = offered_engine(
+        "dye",
+        load_settings(
+            _env_file=None, engines_file=tmp_path / "engines.toml", weights_dir=weights_dir
+        ),
+    )
+
+    def said() -> str:
+        with closing(EngineProcess(engine.spec, memory_mb=1000)) as process:
+            try:
+                process.start()
+            except EngineUnavailable as exc:
+                return exc.detail
+        return "ready"
+
+    assert said() == "ready"
+    np.save(file, np.float32(0.6))
+    assert f"{file} are not those" in said()
+    file.unlink()
+    assert said() == f"the weights {file} cannot be read: No such file or directory"
 
 
 @pytest.mark.slow
