@@ -610,11 +610,16 @@ def evaluate(settings: Settings, options: argparse.Namespace) -> int:
         timeout_s=settings.engine_timeout,
         memory_mb=settings.engine_memory_mb,
     )
-    found = [comparison.of(one, sheet=options.output / f"{one.info.name}.png") for one in offered]
-    text = evaluation.report(found, pairs, measured)
-    (options.output / "table.md").write_text(text + "\n", "utf-8")
-    scores = evaluation.as_json(found, pairs, measured)
-    (options.output / "scores.json").write_text(scores, "utf-8")
+    found: list[evaluation.Scores] = []
+    for one in offered:
+        name = one.info.name
+        sheet = options.output / f"{name}.png"
+        found.append(comparison.of(one, sheet=sheet, on_progress=_progress(f"pairs, {name}")))
+        # After each: who ends it at the third engine keeps what two have cost.
+        text = evaluation.report(found, pairs, measured)
+        (options.output / "table.md").write_text(text + "\n", "utf-8")
+        scores = evaluation.as_json(found, pairs, measured)
+        (options.output / "scores.json").write_text(scores, "utf-8")
     print(text)
     return 1 if any(not one.figures for one in found) else 0
 

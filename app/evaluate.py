@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import statistics
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from io import BytesIO
 from pathlib import Path
@@ -39,6 +39,9 @@ _DRESS_CODE: dict[str, Category] = {
     "dresses": "one-pieces",
 }
 _CELL = 320
+
+SHEET_ROWS = 60
+"""Of all the pairs, on the sheet: thousands would be a picture that nothing opens."""
 
 
 class Unusable(TryOnError):
@@ -77,6 +80,11 @@ class Scores:
         if value is not None:
             self.figures.setdefault(name, []).append(value)
 
+    def refuse(self, code: str) -> Cell:
+        """Count it; what the sheet shows instead of a picture."""
+        self.refused[code] = self.refused.get(code, 0) + 1
+        return Cell(None, code, good=False)
+
     def mean(self, name: str) -> float | None:
         return statistics.fmean(self.figures[name]) if self.figures.get(name) else None
 
@@ -91,7 +99,7 @@ def find_pairs(folder: Path, setting: Setting | None = None) -> list[Pair]:
     in something else; None: as the lists have it.
     Raises Unusable.
     """
-    found = [*_viton_hd(folder, setting), *_dress_code(folder, setting)]
+    found = list(dict.fromkeys([*_viton_hd(folder, setting), *_dress_code(folder, setting)]))
     if not found:
         kind = f"{setting} " if setting else ""
         raise Unusable(
@@ -180,32 +188,51 @@ class Comparison:
         self._in_sets = frozenset(in_sets(pairs))
         self._real: list[Features] = []
 
-    def of(self, offered: OfferedEngine, *, sheet: Path) -> Scores:
-        """Have one engine make all pairs; its contact sheet is written to `sheet`."""
+    def of(
+        self,
+        offered: OfferedEngine,
+        *,
+        sheet: Path,
+        on_progress: Callable[[int], None] = lambda _: None,
+    ) -> Scores:
+        """Have one engine make all pairs; its contact sheet is written to `sheet`.
+
+        on_progress: told how many pairs are done.
+        """
         scores = Scores(offered.info.name)
         pool = EnginePool(offered.spec, memory_mb=self._memory_mb, slots=1)
-        cells = Sheet(len(self._pairs), 3, _CELL)
+        shown = {pair: row for row, pair in enumerate(spread(self._pairs, SHEET_ROWS))}
+        cells = Sheet(len(shown), 3, _CELL)
         try:
-            for row, pair in enumerate(self._pairs):
-                person, garment = _jpeg(pair.person), _jpeg(pair.garment)
-                cells.put(row, 0, Cell(small(decode(person), _CELL), pair.person.stem))
-                cells.put(row, 1, Cell(small(decode(garment), _CELL), pair.garment.stem))
-                job = Job(person, garment, category=pair.category or "auto", output_format="png")
-                cells.put(row, 2, self._one(pool, job, pair, scores))
-                scores.peak_mb = max(scores.peak_mb, _children_mb())
+            for done, pair in enumerate(self._pairs, start=1):
+                row = self._row(pool, pair, scores)
+                if pair in shown:
+                    for column, cell in enumerate(row):
+                        cells.put(shown[pair], column, cell)
+                on_progress(done)
         finally:
             pool.close()
             cells.save(sheet)
         self._compare_sets(scores)
         return scores
 
+    def _row(self, pool: EnginePool, pair: Pair, scores: Scores) -> tuple[Cell, Cell, Cell]:
+        """Person, garment, and what was made of them."""
+        inputs = [_jpeg(file) for file in (pair.person, pair.garment)]
+        person, garment = (
+            Cell(None if data is None else small(decode(data), _CELL), file.stem)
+            for data, file in zip(inputs, (pair.person, pair.garment), strict=True)
+        )
+        if inputs[0] is None or inputs[1] is None:
+            return person, garment, scores.refuse("unreadable")
+        job = Job(inputs[0], inputs[1], category=pair.category or "auto", output_format="png")
+        return person, garment, self._one(pool, job, pair, scores)
+
     def _one(self, pool: EnginePool, job: Job, pair: Pair, scores: Scores) -> Cell:
         try:
-            output = _run(pool, job, self._timeout_s)
+            output = _run(pool, job, self._timeout_s, scores)
         except (EngineError, EngineUnavailable) as exc:
-            code = str(exc.failure if isinstance(exc, EngineError) else exc.code)
-            scores.refused[code] = scores.refused.get(code, 0) + 1
-            return Cell(None, code, good=False)
+            return scores.refuse(str(exc.failure if isinstance(exc, EngineError) else exc.code))
         around = ("decode", "encode")
         seconds = sum(taken for name, taken in output.timings_s.items() if name not in around)
         scores.add("seconds", seconds)
@@ -243,27 +270,36 @@ class Comparison:
         if inception is None:
             return
         if not self._real:
-            self._real = [inception.features(decode(_jpeg(one))) for one in photos(self._pairs)]
+            found = (_jpeg(one) for one in photos(self._pairs))
+            self._real = [inception.features(decode(one)) for one in found if one is not None]
         scores.add("fid", inception.fid(self._real, scores.features))
         scores.add("kid", inception.kid(self._real, scores.features))
 
 
-def _run(pool: EnginePool, job: Job, timeout_s: float) -> Output:
+def _run(pool: EnginePool, job: Job, timeout_s: float, scores: Scores) -> Output:
+    def look(*_: object) -> None:
+        scores.peak_mb = max(scores.peak_mb, _children_mb())
+
     with pool.one() as process:
-        return process.run(
+        output = process.run(
             job,
             timeout_s=pool.timeout_s or timeout_s,
-            on_progress=lambda *_: None,
+            on_progress=look,
             cancelled=threading.Event(),
         )
+    look()
+    return output
 
 
-def _jpeg(file: Path) -> bytes:
-    """As the gate makes it: upright RGB without anything else."""
+def _jpeg(file: Path) -> bytes | None:
+    """As the gate makes it: upright RGB without anything else. None: it is no picture."""
     from PIL import Image, ImageOps  # noqa: PLC0415 - heavy, and the command line imports this
 
-    with Image.open(file) as image:
-        upright = ImageOps.exif_transpose(image).convert("RGB")
+    try:
+        with Image.open(file) as image:
+            upright = ImageOps.exif_transpose(image).convert("RGB")
+    except (OSError, ValueError, Image.DecompressionBombError):
+        return None
     data = BytesIO()
     upright.save(data, "JPEG", quality=95, subsampling=0)
     return data.getvalue()

@@ -68,7 +68,7 @@ def test_a_folder_as_viton_hd_is_read(tmp_path: Path, below: str) -> None:
     paired, unpaired = Pair(photo, own, truth=photo), Pair(photo, other)
 
     assert find_pairs(tmp_path) == [paired, unpaired]
-    assert find_pairs(tmp_path, "paired") == [paired, paired]
+    assert find_pairs(tmp_path, "paired") == [paired]
     assert find_pairs(tmp_path, "unpaired") == [unpaired]
 
 
