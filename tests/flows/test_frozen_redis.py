@@ -62,6 +62,7 @@ def settings(redis: Redis) -> dict[str, Any]:
     return {
         "redis_url": redis.url,
         "task_queue": "celery",
+        "events": "redis",
         "rate_limit_enabled": True,
         "rate_limit_create": "10000/minute",
         "rate_limit_other": "100000/minute",
