@@ -9,6 +9,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path
 from typing import Any, NoReturn
@@ -337,6 +338,22 @@ class NeedsWeights(Acts):
 class BreaksAtLoad(Acts):
     def load(self) -> None:
         raise OSError("/a/path/of/ours is torn")
+
+
+class CompilesAtLoad(Acts):
+    """As a library does, which tells of what went wrong in its own words."""
+
+    info = EngineInfo("compiles", "1", "Compiles", (Licence("compiles", "Apache-2.0"),))
+
+    def load(self) -> None:
+        try:
+            subprocess.run(["date"], check=True, stdout=subprocess.DEVNULL)
+        except OSError:
+            raise RuntimeError("cannot compile") from None
+
+
+class CompilesWithAnything(CompilesAtLoad):
+    info = replace(CompilesAtLoad.info, uses=("*",))
 
 
 class DiesAtLoad(Acts):

@@ -99,8 +99,8 @@ class EngineInfo:
     needs: what the pre-flight step makes for each request: `person` (checks alone), `pose`, `mask`,
         `category` (never `auto`). See TryOnRequest.
     deterministic: the same pictures, options and seed give the same picture.
-    uses: what else on this machine it needs: programs that it starts, by name (`gcc`), sockets that
-        it connects to, by path. What they do, no guard sees.
+    uses: what else on this machine it needs: programs that it starts, by name (`gcc`; `*` for any),
+        sockets that it connects to, by path. What they do, no guard sees.
     concurrency: how many processes of it a worker may run at once; None: one a slot.
     memory_mb, timeout_s: what its process, and one run, should be allowed; None: as for all.
     """

@@ -212,9 +212,11 @@ def _load(spec: EngineSpec, server: _Server) -> _Loaded | None:
         return None
     except (Exception, SystemExit) as exc:  # noqa: BLE001 - a process edge
         traceback.print_exc()  # whole: there is no photo yet that it could show
-        server.tell(
-            say.CannotLoad(f'engine "{spec.name}" could not be loaded: {type(exc).__name__}')
-        )
+        said = f'engine "{spec.name}" could not be loaded: {type(exc).__name__}'
+        refused = ", ".join([*guard.REFUSED, *guard.NOT_STARTED])
+        if refused:  # most likely why; libraries wrap what they were told
+            said += f"; it was refused {refused}, see `uses` in docs/engines.md"
+        server.tell(say.CannotLoad(_text(said)))
         return None
     server.tell(say.Ready())
     return _Loaded(engine, preflight)

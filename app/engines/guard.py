@@ -28,6 +28,9 @@ _TELL = frozenset(
 )
 """Programs that libraries ask what machine this is, and that nobody has to name."""
 
+ANY_PROGRAM = "*"
+"""In `uses`, for what starts a compiler, which starts what it likes."""
+
 REFUSED: list[str] = []
 """The hosts and sockets that this process was not let connect to, the first few."""
 
@@ -117,7 +120,7 @@ class Gate:
         self._refuse(REFUSED, name, f"{name}: this engine may not connect to it; {_HOW}")
 
     def _look_at_program(self, name: str) -> None:
-        if name not in self._uses:
+        if name not in self._uses and ANY_PROGRAM not in self._uses:
             said = f"{name}: this engine may not start this program; {_HOW}"
             self._refuse(NOT_STARTED, name, said)
 

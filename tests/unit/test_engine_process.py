@@ -316,6 +316,18 @@ def test_other_programs_and_sockets_are_out_of_reach_where_it_does_not_name_them
     assert not [one for one in heard if "photo" in one]
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="only there is no date")
+def test_an_engine_that_does_not_load_without_a_program_says_which() -> None:
+    with (
+        closing(EngineProcess(of_tests("CompilesAtLoad"), memory_mb=MEMORY_MB)) as engine,
+        pytest.raises(EngineUnavailable, match="RuntimeError; it was refused date, see `uses`"),
+    ):
+        engine.start()
+
+    with closing(EngineProcess(of_tests("CompilesWithAnything"), memory_mb=MEMORY_MB)) as engine:
+        engine.start()
+
+
 def test_a_checkpoint_is_kept_before_the_run_goes_on(acts: EngineProcess) -> None:
     kept: list[str] = []
 
