@@ -15,7 +15,7 @@ from app.engines.pool import EnginePool
 from app.engines.registry import BUILT_IN
 from app.errors import EngineUnavailable, StorageFull
 from app.problems import of_exception
-from app.runtime import Runtime, bucket_of
+from app.runtime import EXAMINED, Runtime, faults_of_store
 from app.schemas import EngineState, Health, Part
 
 OK = Part(status="ok")
@@ -71,14 +71,13 @@ def examine_all(rt: Runtime) -> dict[str, Part]:
 
 
 def _bucket(rt: Runtime) -> dict[str, Part]:
-    """What of an S3 bucket would break a promise; of other stores' it is not known."""
-    if not rt.settings.storage.startswith("s3://"):
+    """What of a store of somebody else's would break a promise, where it can be asked for that."""
+    if not rt.settings.storage.startswith(EXAMINED):
         return {}
 
     def check() -> Part:
-        if faults := bucket_of(rt.settings).faults():
-            hint = "`python -m app storage init` mends what can be."
-            return Part(status="degraded", detail=" ".join([*faults, hint]))
+        if faults := faults_of_store(rt.settings):
+            return Part(status="degraded", detail=" ".join(faults))
         return OK
 
     return {"bucket": _part(check)}

@@ -40,7 +40,7 @@ def _from_root(value: Path) -> Path:
 Words = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split)]
 
 _OBJECT_STORE = re.compile(
-    r"(s3|gs|az)://[a-zA-Z0-9][a-zA-Z0-9._-]*(/[a-z0-9][a-z0-9_-]*(\.[a-z0-9_-]+)*)*/?"
+    r"(s3|gs|az|cloudinary)://[a-zA-Z0-9][a-zA-Z0-9._-]*(/[a-z0-9][a-z0-9_-]*(\.[a-z0-9_-]+)*)*/?"
 )
 _ENDPOINT = re.compile(r"https?://[^/?#@\s]+/?")
 _RATE = re.compile(r"^\s*\d+\s*(/|per)\s*\d*\s*(second|minute|hour|day)s?\s*$", re.IGNORECASE)
@@ -65,6 +65,9 @@ class Settings(BaseSettings):
     aws_session_token: SecretStr | None = None
     aws_region: str | None = None
     aws_endpoint_url: str | None = None
+    cloudinary_api_key: SecretStr | None = None
+    cloudinary_api_secret: SecretStr | None = None
+    cloudinary_api_url: str = "https://api.cloudinary.com"
     encrypt_pictures: bool = True
     secret_key: SecretStr | None = None
 
@@ -151,12 +154,12 @@ class Settings(BaseSettings):
     def _known_storage(cls, value: str) -> str:
         if "://" in value and not _OBJECT_STORE.fullmatch(value):
             raise ValueError(
-                "name a folder, or an object store like s3://bucket/prefix (also gs:// and az://), "
-                "its prefix in a-z, 0-9, -, _ and ."
+                "name a folder, or a store like s3://bucket/prefix (also gs://, az:// and "
+                "cloudinary://), its prefix in a-z, 0-9, -, _ and ., without key or secret"
             )
         return value.rstrip("/") if "://" in value else value
 
-    @field_validator("aws_endpoint_url")
+    @field_validator("aws_endpoint_url", "cloudinary_api_url")
     @classmethod
     def _endpoint(cls, value: str | None) -> str | None:
         if value is not None and not _ENDPOINT.fullmatch(value):

@@ -92,7 +92,8 @@ PURGED = Counter(
 STORAGE_FAILURES = Counter(
     "tryonai_storage_failures_total",
     "What the storage refused, after all tries: operation is written, read, deleted or listed;"
-    " reason full or unavailable, and of an object store also denied, no_bucket or refused.",
+    " reason full or unavailable, and of a store of others also denied, no_bucket, throttled or"
+    " refused.",
     ["operation", "reason"],
     registry=REGISTRY,
 )

@@ -26,6 +26,7 @@ from app.services import rotation
 from app.services.attempts import Attempts, WorkerLimits
 from app.services.buckets import Bucket
 from app.services.cleanup import Scheduler
+from app.services.cloudinary import Account, CloudinaryStorage
 from app.services.crypto import Vault
 from app.services.egress import EgressRules
 from app.services.events import Events
@@ -50,6 +51,9 @@ log = structlog.get_logger(__name__)
 WORKER_GRACE_S = 10.0
 # A session is taken over a lease and this after its worker died, at the latest.
 RECOVER_EVERY_S = 5.0
+
+# What else than a folder `doctor` looks into; of other stores it is not known how.
+EXAMINED = ("s3://", "cloudinary://")
 
 # Creates at once: decoding is bound by the cores, and by a lock for large pictures.
 UPLOAD_THREADS = 4
@@ -153,9 +157,36 @@ def storage_of(settings: Settings) -> Storage:
     """What STORAGE names. Raises SettingsError."""
     if settings.storage_folder is not None:
         return LocalStorage(settings.storage_folder)
+    if settings.storage.startswith("cloudinary://"):
+        return _cloudinary_of(settings)
     from app.services.objects import ObjectStorage  # noqa: PLC0415 - a laptop has no client for it
 
     return ObjectStorage(settings.storage, storage_access(settings))
+
+
+def _cloudinary_of(settings: Settings) -> CloudinaryStorage:
+    key, secret = settings.cloudinary_api_key, settings.cloudinary_api_secret
+    if key is None or secret is None:
+        raise SettingsError(
+            "A cloudinary:// STORAGE needs CLOUDINARY_API_KEY and CLOUDINARY_API_SECRET."
+        )
+    account = Account(
+        key=key.get_secret_value(),
+        secret=secret.get_secret_value(),
+        api_url=settings.cloudinary_api_url,
+    )
+    return CloudinaryStorage(settings.storage, account, timeout_s=settings.storage_timeout)
+
+
+def faults_of_store(settings: Settings) -> list[str]:
+    """What of a store that is EXAMINED would break a promise, a sentence each.
+
+    Raises StorageUnavailable and SettingsError.
+    """
+    if settings.storage.startswith("cloudinary://"):
+        return _cloudinary_of(settings).faults()
+    faults = bucket_of(settings).faults()
+    return [*faults, "`python -m app storage init` mends what can be."] if faults else []
 
 
 def bucket_of(settings: Settings) -> Bucket:

@@ -32,6 +32,8 @@ from app.main import create_app
 from app.postgres import EmbeddedPostgres
 from app.services import cleanup
 from app.services.storage import LocalStorage
+from tests import cloudinary as cloudinary_replay
+from tests.cloudinary import Cloudinary
 from tests.seaweed import SeaweedFS, running
 
 SECRET = "a secret that only the tests know"
@@ -112,6 +114,12 @@ def storage(tmp_path: Path) -> LocalStorage:
 def seaweed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SeaweedFS]:
     """The run's S3 server; who kills or freezes it takes one of his own."""
     with running(tmp_path_factory.mktemp("seaweed")) as server:
+        yield server
+
+
+@pytest.fixture
+def cloudinary() -> Iterator[Cloudinary]:
+    with cloudinary_replay.running() as server:
         yield server
 
 

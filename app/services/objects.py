@@ -13,20 +13,21 @@ import secrets
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from datetime import timedelta
-from typing import TYPE_CHECKING, BinaryIO, Literal
+from typing import TYPE_CHECKING, BinaryIO
 
 import structlog
 
-from app.errors import SettingsError, StorageFull, StorageUnavailable
-from app.metrics import STORAGE_FAILURES
+from app.errors import SettingsError
 from app.services.storage import (
     DRAFT,
     Access,
     PictureMissing,
+    Reason,
     StoredObject,
     Verb,
     check_key,
     is_key,
+    store_failed,
 )
 
 try:
@@ -56,8 +57,6 @@ PROBE_S = 2.0
 # Waits between tries; how many there may be is bound by time alone.
 _BACKOFF = {"init_backoff": 0.1, "max_backoff": 1.0}
 _TRIES = 100
-
-Reason = Literal["unavailable", "denied", "no_bucket", "full", "refused"]
 
 
 class ObjectStorage:
@@ -103,9 +102,7 @@ class ObjectStorage:
             if not found:
                 return len(gone)
         # Somebody writes as fast as we delete, or a key is listed that cannot be named.
-        STORAGE_FAILURES.labels("deleted", "refused").inc()
-        log.error("storage.failed", verb="deleted", reason="still there")
-        raise StorageUnavailable("The pictures could not be deleted.")
+        raise store_failed("deleted", "refused")
 
     def settle(self, *prefixes: str) -> None:
         """The store's answer to a deletion is final."""
@@ -230,21 +227,11 @@ def _translated(verb: Verb) -> Iterator[None]:
         reason, status = _reason_of(exc)
         if verb == "read" and status == 404 and reason != "no_bucket":
             raise PictureMissing from exc
-        STORAGE_FAILURES.labels(verb, reason).inc()
-        log.error("storage.failed", verb=verb, reason=reason, status=status)
-        if reason == "full":
-            raise StorageFull from None
-        raise StorageUnavailable(f"The pictures could not be {verb}: {_WHY[reason]}.") from None
+        raise store_failed(verb, reason, status=status) from None
 
 
 _STATUS = re.compile(r"status code: (\d{3})")
 _FULL = re.compile(r"<Code>(QuotaExceeded|InsufficientStorage|[A-Za-z]*StorageFull)</Code>")
-_WHY: Mapping[Reason, str] = {
-    "unavailable": "their store does not answer",
-    "denied": "their store does not let us",
-    "no_bucket": "their bucket is not there",
-    "refused": "their store failed",
-}
 
 
 def _reason_of(exc: BaseException) -> tuple[Reason, int | None]:

@@ -1,7 +1,8 @@
 """Where pictures are kept: objects under keys. What every storage promises, and the local disk.
 
 A key is a relative path of plain words, `inputs/<session id>/person.jpg`. What was written is
-durable when `put` returns, and is there whole or not at all. Another one: `services/objects`.
+durable when `put` returns, and is there whole or not at all. Other ones: `services/objects` and
+`services/cloudinary`.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ import errno
 import os
 import re
 import secrets
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,7 +19,7 @@ from typing import BinaryIO, Literal, Protocol
 
 import structlog
 
-from app.errors import StorageFull, StorageUnavailable, TryOnError
+from app.errors import ServiceError, StorageFull, StorageUnavailable, TryOnError
 from app.metrics import STORAGE_FAILURES
 
 log = structlog.get_logger(__name__)
@@ -29,6 +30,15 @@ _FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 DRAFT = ".draft-"
 
 Verb = Literal["read", "written", "deleted", "listed"]
+Reason = Literal["unavailable", "denied", "no_bucket", "throttled", "full", "refused"]
+
+_WHY: Mapping[Reason, str] = {
+    "unavailable": "their store does not answer",
+    "denied": "their store does not let us",
+    "no_bucket": "their bucket is not there",
+    "throttled": "their store was asked more often than it takes",
+    "refused": "their store failed",
+}
 
 
 class PictureMissing(TryOnError):
@@ -53,7 +63,10 @@ class StoredObject:
 
 class Storage(Protocol):
     def put(self, key: str, data: bytes) -> None:
-        """Store an object durably, or raise StorageFull or StorageUnavailable and leave nothing."""
+        """Store an object durably, or raise StorageFull or StorageUnavailable and leave nothing.
+
+        data: a byte or more; stores make no difference between an empty object and none.
+        """
 
     def get(self, key: str) -> bytes:
         """Raises PictureMissing."""
@@ -227,6 +240,18 @@ class LocalStorage:
             while left:  # a signal or a nearly full disk may cut a write short
                 left = left[out.write(left) :]
             os.fsync(fd)
+
+
+def store_failed(verb: Verb, reason: Reason, *, status: int | None = None) -> ServiceError:
+    """Count and log what a store of somebody else's refused; what is to be raised for it.
+
+    status: of its HTTP answer. Its own words hold keys and addresses, and are told to nobody.
+    """
+    STORAGE_FAILURES.labels(verb, reason).inc()
+    log.error("storage.failed", verb=verb, reason=reason, status=status)
+    if reason == "full":
+        return StorageFull()
+    return StorageUnavailable(f"The pictures could not be {verb}: {_WHY[reason]}.")
 
 
 def is_key(text: str) -> bool:

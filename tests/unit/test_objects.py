@@ -26,7 +26,9 @@ def azure(monkeypatch: pytest.MonkeyPatch) -> None:
         ("az://container/prefix", AzureStore),
     ],
 )
-def test_an_address_becomes_a_store_of_its_kind(url: str, kind: type) -> None:
+def test_an_address_becomes_a_store_of_its_kind(
+    url: str, kind: type[S3Store | GCSStore | AzureStore]
+) -> None:
     storage = storage_of(load_settings(storage=url, _env_file=None))
 
     assert isinstance(storage, ObjectStorage)
