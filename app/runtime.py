@@ -433,6 +433,8 @@ def _engine_options(name: str, settings: Settings) -> dict[str, object]:
         }
     if name == "warp":
         return {"weights_dir": settings.weights_dir, "person_parser": settings.person_parser}
+    if name == "fashn":
+        return {"weights": settings.weights_dir / "fashn-vton-1.5"}
     return {}
 
 

@@ -356,8 +356,10 @@ def pytest_configure(config: pytest.Config) -> None:
 _LEFT_OUT: dict[str, Callable[[str], bool]] = {
     "test_schemathesis.py": lambda asked: "not slow" in asked,
     "e2e": lambda asked: "e2e" not in asked.replace("not e2e", ""),
+    "test_fashn_network.py": lambda asked: "torch" not in asked.replace("not torch", ""),
+    "test_fashn_runs.py": lambda asked: "torch" not in asked.replace("not torch", ""),
 }
-"""What takes long to import, and where it is not asked for.
+"""What takes long to import or cannot be, and where it is not asked for.
 
 Generated requests are generated as their module is imported: 3 s of CPU in each process.
 """

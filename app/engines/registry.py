@@ -35,6 +35,7 @@ BUILT_IN = MappingProxyType(
         "warp": "app.engines.warp:WarpEngine",
         "mock": "app.engines.mock:MockEngine",
         "remote": "app.engines.remote:RemoteEngine",
+        "fashn": "app.engines.fashn:FashnEngine",
     }
 )
 """Engines of this package, by name; imported only when asked for."""

@@ -52,7 +52,7 @@ def test_an_installed_package_names_its_engines(
     monkeypatch.setattr(sys, "path", [*sys.path, str(tmp_path)])
 
     assert registry.find("acting").target == ACTS
-    with pytest.raises(SettingsError, match="remote, acting"):
+    with pytest.raises(SettingsError, match="fashn, acting"):
         registry.find("actinf")
 
 
