@@ -86,6 +86,7 @@ class Settings(BaseSettings):
     events: Literal["postgres", "redis"] = "postgres"
     task_queue: Literal["inprocess", "celery"] = "inprocess"
     redis_url: SecretStr | None = None
+    session_cache: Literal["off", "redis"] = "off"
     worker_concurrency: Annotated[int, Field(ge=0, le=64)] = 1
     lease_seconds: Annotated[float, Field(ge=0.5)] = 30
     max_attempts: Annotated[int, Field(ge=1, le=100)] = 3
@@ -120,7 +121,9 @@ class Settings(BaseSettings):
     def _absolute(cls, value: Path | None) -> Path | None:
         return None if value is None else _from_root(value)
 
-    @field_validator("log_format", "log_level", "task_queue", "events", mode="before")
+    @field_validator(
+        "log_format", "log_level", "task_queue", "events", "session_cache", mode="before"
+    )
     @classmethod
     def _lower(cls, value: object) -> object:
         return value.lower() if isinstance(value, str) else value

@@ -989,7 +989,7 @@ _time_left_again = and_(TryOnSession.erasing.is_not(None), TryOnSession.expires_
 def expire(
     tx: Session, session_ids: Collection[UUID], *, reason: str
 ) -> dict[UUID, dict[str, Any]]:
-    """Make sessions invisible; returns those that there were, expired ones included.
+    """Make sessions invisible, and tell; returns those that there were, expired ones included.
 
     reason: why they are erased; of several who begin, the first one's counts.
     Each comes with what it remembers of its pictures.
@@ -1003,7 +1003,9 @@ def expire(
         )
         .returning(TryOnSession.id, TryOnSession.stored)
     )
-    return {row.id: row.stored for row in tx.execute(change)}
+    found = {row.id: row.stored for row in tx.execute(change)}
+    notify_all(tx, News.ERASED, list(found))
+    return found
 
 
 def inputs_due(tx: Session, *, limit: int, skip: int = 0) -> list[UUID]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -64,6 +64,8 @@ class Base(DeclarativeBase):
 
 _NOTIFIES = "notifies"
 _TOLD = "told"
+_LISTENERS = "listeners"
+_SETTLING = "settling"
 
 
 def open_db(url: str, *, pool_size: int, notifies: bool = True) -> Db:
@@ -78,18 +80,42 @@ def open_db(url: str, *, pool_size: int, notifies: bool = True) -> Db:
     )
 
 
-def on_commit(db: Db, hear: Callable[[Sequence[Told]], None]) -> None:
+def on_commit(
+    db: Db,
+    hear: Callable[[Sequence[Told]], None],
+    *,
+    settle: Callable[[Collection[UUID]], None] | None = None,
+) -> None:
     """Call back with the news of each transaction of this factory, right after its commit.
 
-    In the thread that commits, which a request may wait for: the callback must neither block nor
-    raise. Where the process dies just then, or the answer to the commit is lost, nobody is told.
+    In the thread that commits, which a request may wait for: the callback must not raise, nor block
+    for longer than one waits for Redis. Callbacks come in the order in which they were given.
+    Where the process dies just then, or the answer to the commit is lost, nobody is told.
+
+    settle: what `settle` of this module waits for.
     """
 
-    def committed(tx: Session) -> None:
-        if told := tx.info.pop(_TOLD, None):
+    listeners = db.kw["info"].setdefault(_LISTENERS, [])
+    if not listeners:
+        event.listen(db, "after_commit", _tell)
+    listeners.append(hear)
+    if settle is not None:
+        db.kw["info"].setdefault(_SETTLING, []).append(settle)
+
+
+def _tell(tx: Session) -> None:
+    if told := tx.info.pop(_TOLD, None):
+        for hear in tx.info[_LISTENERS]:
             hear(told)
 
-    event.listen(db, "after_commit", committed)
+
+def settle(db: Db, session_ids: Collection[UUID]) -> None:
+    """Return when nobody who heard of these by `on_commit` can show what they were before.
+
+    Takes seconds where one of them cannot be reached: see `services/session_cache.py`.
+    """
+    for wait in db.kw.get("info", {}).get(_SETTLING, ()):
+        wait(session_ids)
 
 
 def will_tell(tx: Session, told: Sequence[Told]) -> bool:

@@ -48,6 +48,13 @@ LIMITER_ERRORS = Counter(
     "Calls whose limit could not be asked of Redis, and was counted by this process alone.",
     registry=REGISTRY,
 )
+SESSION_CACHE = Counter(
+    "tryonai_session_cache_total",
+    "Sessions that polls asked the cache for: hit, miss, error (it could not be asked); and"
+    " unconfirmed, changes that it could not be told of.",
+    ["outcome"],
+    registry=REGISTRY,
+)
 JOBS = Counter(
     "tryonai_jobs_total",
     "Attempts by engine and outcome: completed, an error code, unavailable, cancelled, released,"

@@ -38,6 +38,7 @@ from app.services.pubsub import PubSub
 from app.services.queue import Bell, Broker, Queue
 from app.services.receipts import Issuer
 from app.services.receivers import Caller, Receivers
+from app.services.session_cache import SessionCache
 from app.services.sessions import Door
 from app.services.storage import Access, LocalStorage, Storage
 from app.services.waits import Waits
@@ -65,6 +66,7 @@ class Runtime:
 
     db, reads: the same database; `reads` is for single statements that change nothing.
     pubsub: where news go over Redis. workers: who is alive on all hosts, as far as is known.
+    cache: of sessions, for polls that do not wait; None where every poll reads the database.
     engines: those that may be asked for, the default one first.
     """
 
@@ -94,6 +96,7 @@ class Runtime:
     events: Events | None = None
     pubsub: PubSub | None = None
     scheduler: Scheduler | None = None
+    cache: SessionCache | None = None
     _databases: Sequence[Db] = ()
     _migrated: bool = False
     _preparing: threading.Lock = field(default_factory=threading.Lock)
@@ -300,14 +303,6 @@ def _pubsub(settings: Settings, keyring: Keyring, url: str) -> PubSub | None:
     return PubSub(settings.redis_url.get_secret_value(), name=name, keys=keyring.news)
 
 
-def _open_telling(url: str, *, pool_size: int, pubsub: PubSub | None) -> Db:
-    """A database whose changes other processes hear of."""
-    db = open_db(url, pool_size=pool_size, notifies=pubsub is None)
-    if pubsub is not None:
-        on_commit(db, pubsub.tell)
-    return db
-
-
 def _workers(pubsub: PubSub | None, reads: Db) -> Workers:
     if pubsub is not None:
         return pubsub.workers
@@ -317,6 +312,26 @@ def _workers(pubsub: PubSub | None, reads: Db) -> Workers:
             return crud.worker_names(tx)
 
     return workers
+
+
+def _session_cache(settings: Settings, keyring: Keyring) -> SessionCache | None:
+    if settings.session_cache != "redis":
+        return None
+    if settings.redis_url is None:
+        raise SettingsError("SESSION_CACHE=redis needs REDIS_URL, where sessions are kept then.")
+    return SessionCache(settings.redis_url.get_secret_value(), keyring.caching)
+
+
+def _open_telling(
+    url: str, *, pool_size: int, cache: SessionCache | None, pubsub: PubSub | None
+) -> Db:
+    """A database whose changes all processes hear of, and who keeps something of it at once."""
+    db = open_db(url, pool_size=pool_size, notifies=pubsub is None)
+    if cache is not None:  # first: who hears the news may ask at once
+        on_commit(db, cache.hear, settle=cache.settle)
+    if pubsub is not None:
+        on_commit(db, pubsub.tell)
+    return db
 
 
 @contextmanager
@@ -332,7 +347,10 @@ def open_runtime(settings: Settings) -> Iterator[Runtime]:
             stack.callback(embedded.stop)
             url = embedded.url
         pubsub = _pubsub(settings, keyring, url)
-        db = _open_telling(url, pool_size=settings.database_pool_size, pubsub=pubsub)
+        cache = _session_cache(settings, keyring)
+        if cache is not None:
+            stack.callback(cache.close)
+        db = _open_telling(url, pool_size=settings.database_pool_size, cache=cache, pubsub=pubsub)
         stack.callback(engine_of(db).dispose)
         if pubsub is not None:
             stack.callback(pubsub.stop)
@@ -342,7 +360,7 @@ def open_runtime(settings: Settings) -> Iterator[Runtime]:
         stack.callback(engine_of(locks).dispose)
         bell = Bell()
         engines = offered_engines(settings)
-        polls = Polls(reads)
+        shared = Polls(reads)
         broker = _broker(settings)
         yield Runtime(
             settings=settings,
@@ -351,8 +369,11 @@ def open_runtime(settings: Settings) -> Iterator[Runtime]:
             embedded=embedded,
             db=db,
             reads=reads,
-            polls=polls,
-            waits=Waits(polls, reads),
+            polls=shared if cache is None else Polls(reads, cache),
+            # Who waits for a change is told of it by news, which may be here before the cache has
+            # heard of it.
+            waits=Waits(shared, reads),
+            cache=cache,
             storage=storage_of(settings),
             vault=Vault(keyring.wrapping, encrypt=settings.encrypt_pictures),
             issuer=Issuer(
@@ -398,7 +419,9 @@ def serving(settings: Settings, *, concurrency: int, told: bool = False) -> Iter
             runtime.broker.start()
             stack.callback(runtime.broker.stop)
         if told or (concurrency and runtime.broker is None):
-            leases = _open_telling(runtime.url, pool_size=1, pubsub=runtime.pubsub)
+            leases = _open_telling(
+                runtime.url, pool_size=1, cache=runtime.cache, pubsub=runtime.pubsub
+            )
             stack.callback(engine_of(leases).dispose)
             runtime.worker = _worker(runtime, concurrency, leases, told=told)
         if settings.webhook_delivery:

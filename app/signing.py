@@ -19,6 +19,7 @@ _PURPOSES = (
     *(b"owner", b"url", b"client", b"wrap"),
     *(b"idempotency", b"content", b"receiver", b"webhook", b"receipt", b"limit"),
     b"news",
+    b"cache",
 )
 
 # Expiry is rounded up to steps, so that a polled body and its ETag stay the same for a while.
@@ -62,6 +63,11 @@ class Keyring:
     def news(self) -> Sequence[bytes]:
         """The keys of messages between processes (`services/pubsub.py`)."""
         return self._keys[b"news"]
+
+    @property
+    def caching(self) -> Sequence[bytes]:
+        """The keys under which rows are kept for polls (`services/session_cache.py`)."""
+        return self._keys[b"cache"]
 
     def owner(self, token: str) -> str:
         """What is stored instead of a user token: 64 hex digits."""

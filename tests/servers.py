@@ -78,6 +78,7 @@ class Redis(Server):
         self.port = free_port()
         self.url = f"redis://127.0.0.1:{self.port}/0"
         command = [path, "--port", str(self.port), "--bind", "127.0.0.1", "--save", ""]
+        command += ["--dir", str(folder)]
         super().__init__(command, answers=lambda: self.tell("PING"), log=folder / "redis.log")
 
     def tell(self, *words: str) -> str:
@@ -85,6 +86,15 @@ class Redis(Server):
         with socket.create_connection(("127.0.0.1", self.port), timeout=START_S) as connection:
             connection.sendall((" ".join(words) + "\r\n").encode())
             return connection.recv(4096).decode().splitlines()[0]
+
+    def ask(self, *words: str) -> bytes:
+        """What it answers, whole; for what is short."""
+        with socket.create_connection(("127.0.0.1", self.port), timeout=START_S) as connection:
+            connection.sendall((" ".join(words) + "\r\n").encode())
+            return connection.recv(65536)
+
+    def empty(self) -> None:
+        self.ask("FLUSHALL")
 
     def keys(self) -> list[str]:
         with socket.create_connection(("127.0.0.1", self.port), timeout=START_S) as connection:

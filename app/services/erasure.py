@@ -11,7 +11,7 @@ from uuid import UUID
 import structlog
 
 from app import crud
-from app.database import Db
+from app.database import Db, settle
 from app.errors import ServiceError
 from app.services import receipts
 from app.services.receipts import Document, Issuer, Reason, Stored, Written
@@ -57,11 +57,10 @@ def erase(
     First they become invisible, and whoever works on one hears of it; then the files go, then the
     rows, and with them, in the same transaction, come the receipts. A worker that finishes
     meanwhile finds no live row and deletes what it wrote; a crash in between leaves an expired row,
-    which the next purge takes.
+    which the next purge takes. When this returns no process shows any of them (docs/adr/0017).
     """
     with db.begin() as tx:
         known = crud.expire(tx, session_ids, reason=reason)
-        crud.notify_all(tx, crud.News.ERASED, list(known))
     if not known:
         return []
 
@@ -71,6 +70,7 @@ def erase(
     tried = zip(known, _at_once(delete, list(known)), strict=True)
     done = {session_id: found for session_id, found in tried if found is not None}
     storage.settle(INPUTS, OUTPUTS)
+    settle(db, known)  # before the rows go: who finds none says at once that all is gone
     with db.begin() as tx:
         rows = crud.remove(tx, done)
         signed = [_sign(issuer, row, done[row.id]) for row in rows]
@@ -113,8 +113,7 @@ def hide(db: Db, session_ids: Sequence[UUID], *, reason: Reason) -> None:
     """Make sessions invisible that are about to be erased, however long that takes."""
     for start in range(0, len(session_ids), BATCH):
         with db.begin() as tx:
-            known = crud.expire(tx, session_ids[start : start + BATCH], reason=reason)
-            crud.notify_all(tx, crud.News.ERASED, list(known))
+            crud.expire(tx, session_ids[start : start + BATCH], reason=reason)
 
 
 def delete_inputs(db: Db, storage: Storage, session_ids: Collection[UUID]) -> int:

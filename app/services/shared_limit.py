@@ -7,21 +7,14 @@ slower, and more than once the limit at worst, but never an error (docs/adr/0017
 from __future__ import annotations
 
 import asyncio
-import time
 from typing import Any
 
-import structlog
 from limits import RateLimitItem, parse
 
 from app.errors import SettingsError
 from app.metrics import LIMITER_ERRORS
+from app.services.circuit import PATIENCE_S, circuit_of
 from app.services.ratelimit import RateLimiter, Scope, Verdict, verdict
-
-log = structlog.get_logger(__name__)
-
-PATIENCE_S = 0.25
-# Between two looks at whether Redis is back, each by one call.
-AWAY_S = 1.0
 
 
 class SharedLimiter:
@@ -53,24 +46,20 @@ class SharedLimiter:
         self._limiter = MovingWindowRateLimiter(storage)
         self._items: dict[Scope, RateLimitItem] = {"create": parse(create), "other": parse(other)}
         self._alone = RateLimiter(create=create, other=other)
-        self._away = False
-        self._ask_again_at = 0.0
+        self._circuit = circuit_of(url)
 
     async def hit(self, scope: Scope, client: str) -> Verdict:
-        if self._away:
-            if time.monotonic() < self._ask_again_at:
-                LIMITER_ERRORS.inc()
-                return await self._alone.hit(scope, client)
-            self._ask_again_at = time.monotonic() + AWAY_S  # one call asks; the others go on
+        if not self._circuit.may_ask():
+            LIMITER_ERRORS.inc()
+            return await self._alone.hit(scope, client)
         try:
             async with asyncio.timeout(PATIENCE_S):
                 found = await self._ask(scope, client)
         except Exception as exc:  # noqa: BLE001 - whatever it is, the limit is not worth a failed call
-            self._note_away(exc)
+            LIMITER_ERRORS.inc()
+            self._circuit.has_failed(exc)
             return await self._alone.hit(scope, client)
-        if self._away:
-            log.info("limit.shared")
-        self._away = False
+        self._circuit.has_answered()
         return found
 
     async def close(self) -> None:
@@ -83,10 +72,3 @@ class SharedLimiter:
         return verdict(
             scope, item, allowed=allowed, remaining=stats.remaining, reset_at=stats.reset_time
         )
-
-    def _note_away(self, exc: Exception) -> None:
-        LIMITER_ERRORS.inc()
-        if not self._away:
-            log.warning("limit.alone", error=type(exc).__name__)
-        self._away = True
-        self._ask_again_at = time.monotonic() + AWAY_S

@@ -36,6 +36,6 @@ def test_a_redis_that_is_away_makes_calls_no_error(serve: Serve, redis: Redis) -
     redis.start()
 
     assert alone == [200] * 50 + [429], "it counts for itself"
-    assert "limit.alone" in server.text
+    assert "redis.away" in server.text
     wait_for(lambda: server.shopper.get().status_code == 200, within_s=5)
-    assert "limit.shared" in server.text
+    assert "redis.back" in server.text

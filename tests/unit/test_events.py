@@ -108,7 +108,9 @@ def test_a_process_that_ends_does_not_wait_for_a_database_that_is_slow_to_come_b
 
 def test_a_commit_tells_who_hears_it_and_no_rollback_does(database_url: str, db: Db) -> None:
     heard: list[Told] = []
+    heard_too: list[Told] = []
     on_commit(db, heard.extend)
+    on_commit(db, heard_too.extend)
     first, second, third = uuid4(), uuid4(), uuid4()
 
     with db.begin() as tx:
@@ -120,3 +122,4 @@ def test_a_commit_tells_who_hears_it_and_no_rollback_does(database_url: str, db:
         raise ZeroDivisionError
 
     assert heard == [("changed", first), ("erased", second), ("erased", third)]
+    assert heard_too == heard
