@@ -12,8 +12,8 @@ import math
 from dataclasses import dataclass
 
 # Of one core of the machine that bench/README.md tells of, seconds of CPU.
-# The middle one of three runs on 2026-11-22, each beside other work; the database's share is between
-# a half and twice that, by whether it was vacuumed meanwhile.
+# The middle one of three runs on 2026-11-22, each beside other work; the database's share varied
+# from a half to twice that, by whether it was vacuumed meanwhile.
 CREATE_S, CREATE_DB_S = 0.0114, 0.0012  # a photo of 200 KB
 POLL_S, POLL_DB_S = 0.00048, 0.00004  # of many that come together
 JOB_S, JOB_DB_S = 0.0078, 0.0052  # beside the engine
