@@ -129,10 +129,16 @@ class Shoppers:
         return answer.status_code == status
 
 
+@pytest.mark.parametrize("events", ["postgres", "redis"])
 def test_a_rolling_restart_under_a_new_secret_loses_nothing(
-    run: Run, redis: Redis, sql: Sql
+    run: Run, redis: Redis, sql: Sql, events: str
 ) -> None:
-    settings: dict[str, Any] = {"task_queue": "celery", "redis_url": redis.url, "mock_seconds": 0.3}
+    settings: dict[str, Any] = {
+        "task_queue": "celery",
+        "redis_url": redis.url,
+        "mock_seconds": 0.3,
+        "events": events,
+    }
     at = Installation(run, database_pool_size=3, log_format="json", **settings)
     shoppers = Shoppers(at)
     with shoppers.shopping():
