@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import replace
 from datetime import timedelta
 from functools import partial
@@ -12,7 +13,7 @@ from typing import Annotated, Any, BinaryIO, Literal
 from uuid import UUID
 
 import structlog
-from anyio import to_thread
+from anyio import CapacityLimiter, move_on_after, to_thread
 from fastapi import (
     APIRouter,
     BackgroundTasks,
@@ -37,6 +38,7 @@ from app.errors import (
     ConsentRequired,
     EngineUnavailable,
     EngineUnknown,
+    ServiceError,
     ValidationFailed,
     WebhookRefused,
 )
@@ -51,6 +53,9 @@ from app.services.sessions import PictureName, Submission
 router = APIRouter(prefix="/api/tryon/sessions", tags=["sessions"])
 
 _CHUNK = 64 * 1024
+
+SLOT_WAIT_S = 20.0
+"""For a turn of the few uploads that are taken at once; proxies wait 60 s for all of it."""
 
 # Printable, and not blank: what a person can read to another.
 CONSENT_PATTERN = r"^[^\x00-\x1f\x7f-\x9f\s][^\x00-\x1f\x7f-\x9f]{0,63}$"
@@ -200,10 +205,11 @@ async def create(
         rt.door.check()
     url = form.webhook_url
     refused = None if url is None else await rt.receivers.refusal(url)
-    # With threads of their own: uploads that wait for each other must not keep polls waiting.
-    seen, replayed = await to_thread.run_sync(
-        _take, form, rt, idempotency_key, refused, limiter=rt.upload_threads
-    )
+    async with _slot(rt.upload_threads):
+        # With threads of their own: uploads that wait for each other must not keep polls waiting.
+        seen, replayed = await to_thread.run_sync(
+            _take, form, rt, idempotency_key, refused, limiter=CapacityLimiter(1)
+        )
     headers = {
         "Location": f"{router.prefix}/{seen.row.id}",
         "Retry-After": "1",
@@ -219,6 +225,20 @@ async def create(
         media_type="application/json",
         headers=headers,
     )
+
+
+@asynccontextmanager
+async def _slot(slots: CapacityLimiter) -> AsyncIterator[None]:
+    """Wait for a turn, but not for ever: with a store that is away each takes ten seconds."""
+    who = object()
+    with move_on_after(SLOT_WAIT_S) as waiting:
+        await slots.acquire_on_behalf_of(who)
+    if waiting.cancelled_caught:
+        raise ServiceError("Too many uploads are waiting. Try again in a moment.")
+    try:
+        yield
+    finally:
+        slots.release_on_behalf_of(who)
 
 
 def _refuse_twice(name: str, values: Sequence[object]) -> None:

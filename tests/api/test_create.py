@@ -6,7 +6,7 @@ import errno
 import io
 import threading
 import time
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
 from uuid import UUID
 
@@ -16,6 +16,8 @@ from fastapi.testclient import TestClient
 from httpx import Response
 from PIL import Image
 
+from app.routers import tryon
+from app.runtime import UPLOAD_THREADS
 from app.services import images
 from tests import pictures
 from tests.conftest import MakeClient
@@ -241,6 +243,22 @@ def test_uploads_that_wait_for_each_other_keep_no_poll_waiting(client: TestClien
         assert not any(upload.done() for upload in uploads)
 
     assert {upload.result().status_code for upload in uploads} == {201}
+
+
+def test_an_upload_that_gets_no_turn_is_told_to_come_again(
+    client: TestClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tryon, "SLOT_WAIT_S", 0.1)
+    large = pictures.png(Image.new("RGB", (2000, 1100)))
+
+    with ThreadPoolExecutor(UPLOAD_THREADS + 1) as pool, images._ONE_HEAVY:
+        uploads = [pool.submit(post, client, person=large) for _ in range(UPLOAD_THREADS + 1)]
+        refused = next(as_completed(uploads, timeout=30)).result()
+
+    assert (refused.status_code, refused.json()["code"]) == (503, "unavailable")
+    assert int(refused.headers["Retry-After"]) > 0
+    assert sorted(one.result().status_code for one in uploads) == [201] * UPLOAD_THREADS + [503]
+    assert post(client).status_code == 201
 
 
 def test_an_id_that_cannot_be_one_is_unknown(client: TestClient) -> None:
