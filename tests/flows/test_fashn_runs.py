@@ -180,6 +180,18 @@ def test_the_face_is_the_photos_own_unless_it_is_told_otherwise(
     assert (kept[400:] == redrawn[400:]).all()
 
 
+def test_the_pass_that_a_card_begins_with_changes_nothing(
+    load: Callable[..., FashnEngine], engine: FashnEngine, tmp_path: Path
+) -> None:
+    warm = load()
+    assert warm._pipeline is not None
+    warm._pipeline._warm_up()
+
+    made, before = (one.run(REQUEST, surroundings(tmp_path)) for one in (warm, engine))
+
+    assert (made.picture == before.picture).all()
+
+
 def test_bfloat16_comes_near(load: Callable[..., FashnEngine], tmp_path: Path) -> None:
     exact, short = (
         load(precision=one).run(REQUEST, surroundings(tmp_path)) for one in ("fp32", "bf16")
