@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from functools import cache
+from functools import cache, cached_property, partial
 from typing import Literal, TypeAlias
 
 import cv2
@@ -42,7 +42,7 @@ class Cut:
 
 @dataclass(frozen=True)
 class Drawn:
-    """picture: (h, w, 3). coverage: (h, w) float32, 0–1. points: name → (2,), pixels.
+    """picture: (h, w, 3) uint8. coverage: (h, w) float32, 0–1. points: name → (2,), pixels.
 
     Names: neck, tip, pit, cuff_outer, cuff_inner, hem; waist, crotch, hem_outer, hem_inner; each
     with `_left` and `_right`, but for the crotch.
@@ -50,9 +50,14 @@ class Drawn:
 
     kind: str
     category: str
-    picture: Rgb
     coverage: Floats
-    points: dict[str, Points] = field(default_factory=dict)
+    points: dict[str, Points]
+    paint: Callable[[], Rgb] = field(repr=False)
+
+    @cached_property
+    def picture(self) -> Rgb:
+        """Painted when it is first asked for: of many garments only the outline is."""
+        return self.paint()
 
 
 def _top(
@@ -226,19 +231,28 @@ class Look:
 @cache
 def draw(kind: str, look: Look | None = None, *, width: int = 480, seed: int = 0) -> Drawn:
     """One garment; the height is 4/3 of the width. Not to be written to: it is drawn once."""
-    look = look or Look()
-    cut = CUTS[kind]
     height = width * 4 // 3
+    cut = CUTS[kind]
+    coverage = np.maximum(*_masks(kind, width, height))
+    coverage.setflags(write=False)
+    return Drawn(
+        kind,
+        cut.category,
+        coverage,
+        _named_points(cut, width, height),
+        partial(_paint, kind, look or Look(), coverage, seed),
+    )
+
+
+def _paint(kind: str, look: Look, coverage: Floats, seed: int) -> Rgb:
+    height, width = coverage.shape
     rng = np.random.default_rng(seed)
-    body, sleeves = _masks(cut, width, height)
-    coverage = np.maximum(body, sleeves).astype(np.float32)
-    cloth = _cloth(cut, look, body, sleeves, rng)
+    cloth = _cloth(CUTS[kind], look, *_masks(kind, width, height), rng)
     ground = _ground(look, coverage, rng)
     blend = cloth * coverage[..., None] + ground * (1 - coverage[..., None])
     picture = np.clip(blend + rng.normal(0, 0.6, blend.shape), 0, 255).astype(np.uint8)
     picture.setflags(write=False)
-    coverage.setflags(write=False)
-    return Drawn(kind, cut.category, picture, coverage, _named_points(cut, width, height))
+    return picture
 
 
 def _named_points(cut: Cut, width: int, height: int) -> dict[str, Points]:
@@ -252,7 +266,10 @@ def _named_points(cut: Cut, width: int, height: int) -> dict[str, Points]:
     return points
 
 
-def _masks(cut: Cut, width: int, height: int) -> tuple[Floats, Floats]:
+@cache
+def _masks(kind: str, width: int, height: int) -> tuple[Floats, Floats]:
+    """Body and sleeves, the same under every look. Not to be written to."""
+    cut = CUTS[kind]
     body = _polygon(cut.body, width, height)
     body = np.maximum(body, body[:, ::-1])
     if not cut.sleeve:
@@ -310,14 +327,21 @@ def _cloth(cut: Cut, look: Look, body: Floats, sleeves: Floats, rng: np.random.G
 
 
 def _fold(rng: np.random.Generator, height: int, width: int) -> Floats:
-    y, x = np.mgrid[0:height, 0:width].astype(np.float32)
+    y, x = _axes(height, width)
     angle = rng.uniform(-0.6, 0.6) + np.pi / 2
     x, y = x - rng.uniform(0.25, 0.75) * width, y - rng.uniform(0.3, 0.9) * height
-    across = x * np.sin(angle) - y * np.cos(angle)
-    down = x * np.cos(angle) + y * np.sin(angle)
+    sine, cosine = float(np.sin(angle)), float(np.cos(angle))
+    across = (x * sine - y * cosine) / (0.018 * width)
+    down = (x * cosine + y * sine) / (0.2 * width)
     depth = rng.uniform(-0.09, 0.05)
-    return np.asarray(
-        depth * np.exp(-((across / (0.018 * width)) ** 2) - (down / (0.2 * width)) ** 2), np.float32
+    return np.asarray(depth * np.exp(-(across**2) - down**2), np.float32)
+
+
+def _axes(height: int, width: int) -> tuple[Floats, Floats]:
+    """y as a column and x as a row, pixels."""
+    return (
+        np.arange(height, dtype=np.float32)[:, None],
+        np.arange(width, dtype=np.float32)[None],
     )
 
 
@@ -348,7 +372,7 @@ def _paint_pattern(colour: Floats, look: Look, rng: np.random.Generator) -> None
 
 def _inner_back(cut: Cut, width: int, height: int) -> Floats:
     """Darker above the front neckline's curve, where one looks on the inside of the back."""
-    y, x = np.mgrid[0:height, 0:width].astype(np.float32)
+    y, x = _axes(height, width)
     neck_x, neck_y = cut.points["neck"]
     across = np.clip(np.abs(x - width / 2) / (neck_x * width), 0, 1)
     edge = (neck_y + cut.neckline * (1 - across**2.2) + 0.006) * height
@@ -358,7 +382,7 @@ def _inner_back(cut: Cut, width: int, height: int) -> Floats:
 
 def _paint_lining(colour: Floats, cut: Cut, width: int, height: int) -> None:
     """An open front: a wedge of the back's inside between two edges."""
-    y, x = np.mgrid[0:height, 0:width].astype(np.float32)
+    y, x = _axes(height, width)
     top = cut.points["neck"][1] * height
     half = cut.open_front * width * np.clip((y - top) / (0.25 * height), 0.75, 1)
     colour[np.abs(x - width / 2) < half] *= 0.55
@@ -367,7 +391,8 @@ def _paint_lining(colour: Floats, cut: Cut, width: int, height: int) -> None:
 
 def _ground(look: Look, coverage: Floats, rng: np.random.Generator) -> Floats:
     height, width = coverage.shape
-    y, x = np.mgrid[-1 : 1 : height * 1j, -1 : 1 : width * 1j].astype(np.float32)
+    y = np.linspace(-1, 1, height, dtype=np.float32)[:, None]
+    x = np.linspace(-1, 1, width, dtype=np.float32)[None]
     light = 1 - look.vignette * (x**2 + y**2) / 2 + 0.3 * look.vignette * x
     if look.shadow:
         shift = np.array(
@@ -377,7 +402,7 @@ def _ground(look: Look, coverage: Floats, rng: np.random.Generator) -> Floats:
         cast_shadow = cv2.GaussianBlur(moved, (0, 0), look.softness * width)
         light = light * (1 - look.shadow * cast_shadow)
     grain = rng.normal(0, look.texture, (height, width, 1))
-    return np.asarray(np.array(look.ground) * light[..., None] + grain, np.float32)
+    return np.asarray(np.array(look.ground, np.float32) * light[..., None] + grain, np.float32)
 
 
 # --- looks, by what they try ----------------------------------------------------------------
