@@ -22,7 +22,7 @@ from functools import cache, partial
 from pathlib import Path
 
 import fastapi_offline
-from fastapi import FastAPI
+from fastapi import APIRouter, FastAPI
 from fastapi.openapi.docs import get_redoc_html, get_swagger_ui_html
 from fastapi.staticfiles import StaticFiles
 from starlette.concurrency import run_in_threadpool
@@ -127,11 +127,19 @@ def create_app(
         ],
     )
     problems.install(app)
-    for router in (tryon.router, receipts.router, catalogue.router, health.router):
-        app.include_router(router)
+    app.router.routes.extend(_routes().routes)
     _add_documentation(app, settings)
     web.install(app, page)
     return app
+
+
+@cache
+def _routes() -> APIRouter:
+    """The API's routes, the same in every application: each would make them anew, in 20 ms."""
+    api = APIRouter()
+    for router in (tryon.router, receipts.router, catalogue.router, health.router):
+        api.include_router(router)
+    return api
 
 
 def _lifespan(

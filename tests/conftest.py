@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Generator, Iterator
 from contextlib import ExitStack, closing, contextmanager
 from datetime import timedelta
+from functools import cache
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,7 @@ import psycopg2.extensions
 import pytest
 import structlog
 from fastapi.testclient import TestClient
+from pydantic_settings import PydanticBaseSettingsSource
 from sqlalchemy.engine import make_url
 
 from app.config import Settings, load_settings
@@ -185,6 +187,21 @@ def client(make_client: MakeClient) -> TestClient:
     return make_client()
 
 
+@cache
+def _weights_dir() -> Path:
+    return load_settings().weights_dir
+
+
+class _Given(Settings):
+    """Settings as given and by default, whatever the environment of whoever runs the tests says."""
+
+    @classmethod
+    def settings_customise_sources(
+        cls, settings_cls: object, init_settings: PydanticBaseSettingsSource, *_: Any, **__: Any
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        return (init_settings,)
+
+
 def _settings(database_url: str, folder: Path, overrides: dict[str, object]) -> Settings:
     values: dict[str, object] = {
         "database_url": database_url,
@@ -197,9 +214,9 @@ def _settings(database_url: str, folder: Path, overrides: dict[str, object]) -> 
         "mock_failure_rate": 0,
         "worker_concurrency": 0,
         "rate_limit_enabled": False,
-        "_env_file": None,
+        "weights_dir": _weights_dir(),
     }
-    return Settings(**{**values, **overrides})  # type: ignore[arg-type]
+    return _Given(**{**values, **overrides})  # type: ignore[arg-type]
 
 
 def _start(stack: ExitStack, settings: Settings) -> TestClient:
@@ -375,7 +392,7 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
 @pytest.fixture(scope="session")
 def weights_dir_or_none() -> Path | None:
     """The model files of this checkout; set-up has fetched them."""
-    folder = load_settings().weights_dir
+    folder = _weights_dir()
     return None if any(weights.wrong(folder)) else folder
 
 
