@@ -331,6 +331,8 @@ def report(found: Sequence[Scores], pairs: Sequence[Pair], learned: Learned) -> 
         lines.append(f"FID and KID: {made}, against {len(photos(pairs))} photos.")
     lines += learned.remarks
     lines += [f"{file}: SHA-256 {digest}." for file, digest in learned.weights.items()]
+    if learned.weights:
+        lines.append(", ".join(f"{name} {one}" for name, one in learned.libraries.items()) + ".")
     return "\n".join(lines)
 
 
@@ -371,6 +373,7 @@ def as_json(found: Sequence[Scores], pairs: Sequence[Pair], learned: Learned) ->
             "pairs": len(pairs),
             "paired": paired,
             "weights": learned.weights,
+            "libraries": learned.libraries,
             "remarks": learned.remarks,
             "engines": engines,
         },

@@ -12,6 +12,7 @@ import pickle
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
@@ -30,6 +31,8 @@ ALEXNET = ("alexnet-owt-7be5be79.pth",)
 INCEPTION = ("weights-inception-2015-12-05-6726825d.pth", "pt_inception-2015-12-05-6726825d.pth")
 """The names that torchvision, torch-fidelity and pytorch-fid give them; the last part is the first
 eight digits of the SHA-256."""
+
+LIBRARIES = ("torch", "torchvision", "torchmetrics", "torch-fidelity")
 
 FEATURES = 2048
 """Of Inception's last pooling, in which FID and KID are defined."""
@@ -96,7 +99,7 @@ class Inception:
 
         if min(len(real), len(made)) < 2:
             return None
-        distance = FrechetInceptionDistance(feature=_as_given())
+        distance = FrechetInceptionDistance(feature=_as_given(len(real[0])))
         _fill(distance, real, made)
         return float(distance.compute())
 
@@ -113,7 +116,9 @@ class Inception:
             warnings.filterwarnings("ignore", "Metric `Kernel Inception Distance`")  # of its memory
             torch.manual_seed(0)
             distance = KernelInceptionDistance(
-                feature=_as_given(), subsets=1 if only_one else SUBSETS, subset_size=size
+                feature=_as_given(len(real[0])),
+                subsets=1 if only_one else SUBSETS,
+                subset_size=size,
             )
             _fill(distance, real, made)
             return float(distance.compute()[0])
@@ -123,12 +128,14 @@ class Inception:
 class Learned:
     """What there is of it. weights: the SHA-256 of each file that was used.
 
+    libraries: their versions, which decide the figures, too.
     remarks: sentences for the report, why something is missing among them.
     """
 
     lpips: Lpips | None = None
     inception: Inception | None = None
     weights: dict[str, str] = field(default_factory=dict)
+    libraries: dict[str, str] = field(default_factory=dict)
     remarks: list[str] = field(default_factory=list)
 
 
@@ -139,9 +146,17 @@ def load(folder: Path | None) -> Learned:
     if folder is None or reason:
         found.remarks.append(f"LPIPS, FID and KID were not computed: {reason}.")
         return found
-    found.lpips = _loaded(found, "LPIPS was", folder, ALEXNET, Lpips)
+    found.libraries = {name: metadata.version(name) for name in LIBRARIES}
+    found.lpips = _loaded(found, "LPIPS was", folder, _alexnet(), Lpips)
     found.inception = _loaded(found, "FID and KID were", folder, INCEPTION, Inception)
     return found
+
+
+def _alexnet() -> tuple[str]:
+    """The file that this torchvision takes, and would fetch if it were not there."""
+    from torchvision.models import AlexNet_Weights  # noqa: PLC0415
+
+    return (AlexNet_Weights.DEFAULT.url.rpartition("/")[2],)
 
 
 def _not_usable() -> str:
@@ -205,12 +220,12 @@ def _batch(picture: Rgb) -> Any:
     return torch.from_numpy(picture.copy()).permute(2, 0, 1)[None]
 
 
-def _as_given() -> Any:
+def _as_given(features: int) -> Any:
     """A network for torchmetrics that takes features for pictures: they were looked at before."""
     import torch  # noqa: PLC0415
 
     network: Any = torch.nn.Identity()
-    network.num_features = FEATURES
+    network.num_features = features
     return network
 
 
