@@ -36,6 +36,10 @@ def libraries() -> None:
         if find_spec(name) is None:
             pytest.skip(f"{name} is not installed")
     import_torchvision()
+    import torch  # noqa: PLC0415
+
+    # Two that wait for each other on a busy machine took four times as long as one.
+    torch.set_num_threads(1)
 
 
 @pytest.fixture(scope="module")
