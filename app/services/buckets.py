@@ -160,8 +160,8 @@ class Bucket:
 
     def _days_of_rule(self, rules: list[dict[str, Any]]) -> int | None:
         for rule in rules:
-            found = rule.get("Filter", {}).get("Prefix", rule.get("Prefix", ""))
-            if rule.get("ID") == RULE and rule["Status"] == "Enabled" and found == self._prefix:
+            prefix = rule.get("Filter", {}).get("Prefix", rule.get("Prefix", ""))
+            if rule.get("ID") == RULE and rule["Status"] == "Enabled" and prefix == self._prefix:
                 days: int | None = rule.get("Expiration", {}).get("Days")
                 return days
         return None

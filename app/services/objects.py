@@ -13,7 +13,7 @@ import secrets
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from datetime import timedelta
-from typing import TYPE_CHECKING, BinaryIO
+from typing import TYPE_CHECKING, BinaryIO, cast
 
 import structlog
 
@@ -55,7 +55,8 @@ PROBE_S = 2.0
 """A health page is asked every few seconds, by somebody who waits."""
 
 # Waits between tries; how many there may be is bound by time alone.
-_BACKOFF = {"init_backoff": 0.1, "max_backoff": 1.0}
+_FIRST_WAIT = timedelta(seconds=0.1)
+_LONGEST_WAIT = timedelta(seconds=1)
 _TRIES = 100
 
 
@@ -173,11 +174,7 @@ def _open(url: str, access: Access, *, timeout_s: float, again: bool) -> ObjectS
     retry: RetryConfig = {
         "max_retries": _TRIES if again else 0,
         "retry_timeout": timedelta(seconds=timeout_s),
-        "backoff": {
-            "init_backoff": timedelta(seconds=_BACKOFF["init_backoff"]),
-            "max_backoff": timedelta(seconds=_BACKOFF["max_backoff"]),
-            "base": 2,
-        },
+        "backoff": {"init_backoff": _FIRST_WAIT, "max_backoff": _LONGEST_WAIT, "base": 2},
     }
     config = _of_s3(access) if url.startswith("s3://") else None
     try:
@@ -191,18 +188,14 @@ def _open(url: str, access: Access, *, timeout_s: float, again: bool) -> ObjectS
 
 
 def _of_s3(access: Access) -> S3Config:
-    config: S3Config = {}
-    if access.endpoint:
-        config["endpoint"] = access.endpoint
-    if access.region:
-        config["region"] = access.region
-    if access.key_id:
-        config["access_key_id"] = access.key_id
-    if access.secret:
-        config["secret_access_key"] = access.secret
-    if access.session_token:
-        config["session_token"] = access.session_token
-    return config
+    given = {
+        "endpoint": access.endpoint,
+        "region": access.region,
+        "access_key_id": access.key_id,
+        "secret_access_key": access.secret,
+        "session_token": access.session_token,
+    }
+    return cast("S3Config", {name: value for name, value in given.items() if value})
 
 
 _used_in: int | None = None

@@ -149,11 +149,10 @@ class LocalStorage:
 
     def delete_prefix(self, prefix: str) -> int:
         folder = self._path(prefix)
-        if not self.root.is_dir():
-            # Not mounted, perhaps: what lies there would be taken for erased.
-            STORAGE_FAILURES.labels("deleted", "unavailable").inc()
-            raise StorageUnavailable("The pictures could not be deleted: their folder is away.")
         with _translated("deleted"):
+            if not self.root.is_dir():
+                # Not mounted, perhaps: what lies there would be taken for erased.
+                raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT))
             return _delete_folder(str(folder))
 
     def settle(self, *prefixes: str) -> None:
@@ -269,18 +268,17 @@ def _translated(verb: Verb) -> Iterator[None]:
     """Say in our words what the file system said, without a path."""
     try:
         yield
-    except FileNotFoundError as exc:
-        if verb == "read":
-            raise PictureMissing from exc
-        STORAGE_FAILURES.labels(verb, "unavailable").inc()
-        raise StorageUnavailable(f"The pictures could not be {verb}.") from exc
     except OSError as exc:
+        away = isinstance(exc, FileNotFoundError)
+        if away and verb == "read":
+            raise PictureMissing from exc
         full = exc.errno in _FULL
         STORAGE_FAILURES.labels(verb, "full" if full else "unavailable").inc()
         if full:
             raise StorageFull from exc
         log.error("storage.failed", verb=verb, errno=errno.errorcode.get(exc.errno or 0))
-        raise StorageUnavailable(f"The pictures could not be {verb}.") from exc
+        why = ": their folder is away" if away else ""
+        raise StorageUnavailable(f"The pictures could not be {verb}{why}.") from exc
 
 
 def _make_folder(folder: str) -> bool:
