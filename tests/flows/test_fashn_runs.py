@@ -91,7 +91,10 @@ def test_a_picture_is_the_frames_part_that_shows_the_photo(
 
     assert result.picture.shape == (823, 576, 3)
     assert (result.seed, result.category) == (5, "tops")
-    assert result.details == {"device": "cpu", "precision": "float32", "steps": "20"}
+    assert result.details == {
+        **{"device": "cpu", "precision": "float32", "steps": "20"},
+        "face": "the photo's",
+    }
 
 
 def test_seed_category_garment_and_person_each_change_the_picture(

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, cast
 
 import numpy as np
 import torch
@@ -20,7 +20,7 @@ from app.engines.fashn.network import Conditions
 from app.errors import EngineError, EngineUnavailable, FailureCode
 
 if TYPE_CHECKING:
-    from app.engines import Rgb
+    from app.engines import Category, Rgb
 
 Precision = Literal["auto", "bf16", "fp32"]
 
@@ -63,45 +63,56 @@ class Pipeline:
     def run(self, request: TryOnRequest, context: RunContext) -> TryOnResult:
         """Make one picture; pose and category are there. Raises EngineError."""
         assert request.pose is not None, "info.needs asks for it"
+        assert request.category != "auto", "likewise"
         begun = time.perf_counter()
-        context.check()
-        context.progress("preparing", 0.0)
         photo = pictures.shrink(request.person, self._sizes)
-        garment = pictures.shrink(request.garment, self._sizes)
         scale = photo.shape[1] / request.person.shape[1]
-        conditions = self._conditions(photo, garment, request, scale)
-        prepared = time.perf_counter()
-        made = self._sample(conditions, request, context)
+        drawn = skeleton.draw(request.pose, scale, *photo.shape[:2])
+        made = self._made(photo, drawn, request, context)
         sampled = time.perf_counter()
         return TryOnResult(
             picture=self._finish(made, photo, request.pose, scale),
             seed=request.seed,
-            timings_s={
-                "preparing": prepared - begun,
-                "sampling": sampled - prepared,
-                "finishing": time.perf_counter() - sampled,
-            },
-            category=None if request.category == "auto" else request.category,
+            timings_s={"sampling": sampled - begun, "finishing": time.perf_counter() - sampled},
+            category=request.category,
             details={
                 "device": _name(self._device),
                 "precision": str(self._dtype).removeprefix("torch."),
                 "steps": str(STEPS[request.mode]),
+                "face": "the photo's" if self._keep_face else "drawn",
             },
         )
 
+    def _made(
+        self, photo: Rgb, drawn: NDArray[np.uint8], request: TryOnRequest, context: RunContext
+    ) -> Rgb:
+        """(height, width, 3) uint8, the whole frame."""
+        context.check()
+        context.progress("preparing", 0.0)
+        try:
+            return _pixels(self._sample(self._conditions(photo, drawn, request), request, context))
+        except torch.OutOfMemoryError:
+            pass  # what was allocated goes with the exception
+        if self._device.type == "cuda":
+            torch.cuda.empty_cache()
+        raise EngineError(
+            FailureCode.ENGINE_OUT_OF_MEMORY,
+            log="the graphics card's memory is full",
+            retryable=True,  # others on the card may have taken it
+            stage="sampling",
+        )
+
     def _conditions(
-        self, photo: Rgb, garment: Rgb, request: TryOnRequest, scale: float
+        self, photo: Rgb, drawn: NDArray[np.uint8], request: TryOnRequest
     ) -> Conditions:
-        assert request.pose is not None
-        drawn = skeleton.draw(request.pose, scale, *photo.shape[:2])
-        empty = skeleton.nobody(*garment.shape[:2])
-        # 0 is no category at all, which is what guidance compares with.
-        category = 1 + CATEGORIES.index(request.category) if request.category != "auto" else 0
+        garment = pictures.shrink(request.garment, self._sizes)
+        # From 1 on: 0 is no category at all, which is what guidance compares with.
+        category = 1 + CATEGORIES.index(cast("Category", request.category))
         return Conditions(
             person=self._tensor(photo),
             garment=self._tensor(garment),
             person_pose=self._tensor(drawn),
-            garment_pose=self._tensor(empty),
+            garment_pose=self._tensor(skeleton.nobody(*garment.shape[:2])),
             category=torch.tensor([category], device=self._device),
         )
 
@@ -111,28 +122,15 @@ class Pipeline:
         channels = framed.permute(2, 0, 1) if framed.ndim == 3 else framed[None]
         return (channels / 127.5 - 1)[None].to(self._device, self._dtype)
 
-    def _sample(self, conditions: Conditions, request: TryOnRequest, context: RunContext) -> Rgb:
-        """(height, width, 3) uint8, the whole frame."""
+    def _sample(self, conditions: Conditions, request: TryOnRequest, context: RunContext) -> Tensor:
         steps = STEPS[request.mode]
-        begin = sampler.noise(self._sizes, request.seed).to(self._device, self._dtype)
-        try:
-            made = sampler.sample(
-                self._network,
-                conditions,
-                begin,
-                steps=steps,
-                on_step=lambda done: context.progress("sampling", done / steps),
-                between=self._between(context),
-            )
-            return _pixels(made)
-        except torch.OutOfMemoryError:
-            pass  # what was allocated goes with the exception
-        self._give_memory_back()
-        raise EngineError(
-            FailureCode.ENGINE_OUT_OF_MEMORY,
-            log="the graphics card's memory is full",
-            retryable=True,  # others on the card may have taken it
-            stage="sampling",
+        return sampler.sample(
+            self._network,
+            conditions,
+            sampler.noise(self._sizes, request.seed).to(self._device, self._dtype),
+            steps=steps,
+            on_step=lambda done: context.progress("sampling", done / steps),
+            between=self._between(context),
         )
 
     def _between(self, context: RunContext) -> Callable[[], None]:
@@ -144,10 +142,6 @@ class Pipeline:
             context.check()
 
         return look
-
-    def _give_memory_back(self) -> None:
-        if self._device.type == "cuda":
-            torch.cuda.empty_cache()
 
     def _finish(self, made: Rgb, photo: Rgb, pose: Pose, scale: float) -> Rgb:
         """The part of the frame that is the photo, in the photo's aspect."""
