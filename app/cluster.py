@@ -41,6 +41,7 @@ def demo(folder: Path, *, port: int, tell: Callable[[str], None]) -> None:
         s3 = stack.enter_context(_s3(folder, logs))
         settings = {
             "TASK_QUEUE": "celery",
+            "SESSION_CACHE": "redis",
             "WORKER_CONCURRENCY": "0",
             "PYTHONPATH": os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")])),
             "DATABASE_POOL_SIZE": "5",  # of five processes on one that allows 60 connections

@@ -87,6 +87,7 @@ class Settings(BaseSettings):
     task_queue: Literal["inprocess", "celery"] = "inprocess"
     redis_url: SecretStr | None = None
     session_cache: Literal["off", "redis"] = "off"
+    session_cache_seconds: Annotated[float, Field(ge=0.1, le=30)] = 3
     worker_concurrency: Annotated[int, Field(ge=0, le=64)] = 1
     lease_seconds: Annotated[float, Field(ge=0.5)] = 30
     max_attempts: Annotated[int, Field(ge=1, le=100)] = 3

@@ -319,7 +319,11 @@ def _session_cache(settings: Settings, keyring: Keyring) -> SessionCache | None:
         return None
     if settings.redis_url is None:
         raise SettingsError("SESSION_CACHE=redis needs REDIS_URL, where sessions are kept then.")
-    return SessionCache(settings.redis_url.get_secret_value(), keyring.caching)
+    return SessionCache(
+        settings.redis_url.get_secret_value(),
+        keyring.caching,
+        keep_s=settings.session_cache_seconds,
+    )
 
 
 def _open_telling(

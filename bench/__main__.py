@@ -20,6 +20,7 @@ import psutil
 from app import __version__, logs
 from app.config import ROOT
 from bench import (
+    cached_polls,
     costs,
     encrypt,
     engine,
@@ -54,6 +55,7 @@ PARTS: dict[str, Callable[..., list[Figure]]] = {
     "uploads": uploads.measure,
     "start": start.measure,
     "waits": waits.measure,
+    "cached_polls": cached_polls.measure,
     "races": races.measure,
     "kill": kill.measure,
     "paid": paid.measure,

@@ -1,114 +1,153 @@
-"""What a poll's read would cost from a cache in Redis, beside the shared read (docs/adr/0017).
+"""What a poll costs with `SESSION_CACHE=redis`, beside one that reads the database (docs/adr/0017).
 
-`python -m bench.cached_polls REDIS_URL`: CPU of this process a session, for one and for 32 that are
-asked for together. The cache is given every advantage: its rows are always there and never checked.
+Real servers, without a worker, on a Redis of their own. *Found* is a session that is kept at each
+poll; *not found* one that is polled once, so that it is asked for, read, and kept for nobody.
 """
 
 from __future__ import annotations
 
-import asyncio
-import json
+import shutil
+import socket
+import subprocess
 import sys
-import tempfile
 import time
-from collections.abc import Awaitable, Callable
-from datetime import timedelta
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from uuid import UUID, uuid4
 
-from app import crud
-from app.crud import Seen
-from app.database import migrate, open_db, open_reads
-from app.models import TryOnSession
-from app.postgres import EmbeddedPostgres
-from app.services.polls import Polls
-from app.states import Status
+import psutil
 
-ROUNDS = 400
-_FIELDS = (
-    *("user_token", "engine", "options", "input_image_url", "garment_image_url", "attempts"),
-    *("output_image_url", "stage", "progress", "warnings", "quality", "delete_inputs_early"),
-)
-_INSTANTS = ("created_at", "updated_at", "expires_at", "started_at", "finished_at")
+from bench import http, load, server
+from bench.pictures import photo_200_kb
+from bench.post import database_cpu_s
+from bench.server import Server
+from bench.table import Figure
+
+SESSIONS = 320
+POLLS = 4000
+CONNECTIONS = 32
+EVERY_S = 2.0
+"""Between two polls of a client that does not wait for a change."""
 
 
-def main(url: str) -> None:
-    with tempfile.TemporaryDirectory() as folder, EmbeddedPostgres(Path(folder)) as postgres:
-        db = open_db(postgres.url, pool_size=2)
-        migrate(db)
-        ids = [uuid4() for _ in range(32)]
-        for session_id in ids:
-            with db.begin() as tx:
-                crud.add_session(tx, _new(session_id), count_to=1)
-        reads = open_reads(postgres.url, pool_size=2)
-        asyncio.run(_measure(url, Polls(reads), ids))
+def measure(folder: Path, *, quick: bool) -> list[Figure]:
+    if shutil.which("redis-server") is None:
+        print("cached_polls: redis-server is not installed", file=sys.stderr)
+        return []
+    polls = POLLS // 4 if quick else POLLS
+    with _redis(folder) as (redis, url):
+        on = {"SESSION_CACHE": "redis", "REDIS_URL": url}
+        with (
+            server.serving(folder / "off", WORKER_CONCURRENCY=0, QUEUE_LIMIT=10_000) as off,
+            server.serving(folder / "on", WORKER_CONCURRENCY=0, QUEUE_LIMIT=10_000, **on) as cached,
+        ):
+            parts = {
+                "reads the database": _Target(off, folder / "off", None),
+                "is kept": _Target(cached, folder / "on", redis),
+            }
+            return [
+                *_costs(parts, polls),
+                _figure("a session polled every 2 s, found", 100 * _found(parts["is kept"]), "%"),
+            ]
 
 
-def _new(session_id: UUID) -> crud.NewSession:
-    options = {"category": "tops", "mode": "balanced", "seed": 1, "garment_id": "henley"}
-    return crud.NewSession(
-        id=session_id,
-        owner="a" * 64,
-        engine="mock",
-        options=options,
-        input_key=f"inputs/{session_id}/person.jpg",
-        garment_key=None,
-        retention=timedelta(hours=1),
+class _Target:
+    """A server whose sessions wait. redis: what it keeps them in."""
+
+    def __init__(self, running: Server, folder: Path, redis: psutil.Process | None) -> None:
+        self.running = running
+        self._folder = folder
+        self._redis = redis
+        client = http.Client(running.port)
+        picture = photo_200_kb()
+        ids = [client.create(picture)["id"] for _ in range(SESSIONS)]
+        self.requests = [http.raw_get(f"{http.SESSIONS}/{one}") for one in ids]
+        self.paths = [f"{http.SESSIONS}/{one}" for one in ids]
+
+    def spent_ms(
+        self, requests: Sequence[bytes], count: int, connections: int
+    ) -> tuple[list[float], float]:
+        """CPU a poll of the server, of the database and of Redis; and how long one took."""
+        before = self._cpu()
+        done = load.run(self.running.port, requests, count=count, connections=connections)
+        spent = [
+            1000 * (after - first) / count for after, first in zip(self._cpu(), before, strict=True)
+        ]
+        return spent, done.p50_ms
+
+    def _cpu(self) -> list[float]:
+        redis = 0.0
+        if self._redis is not None:
+            times = self._redis.cpu_times()
+            redis = times.user + times.system
+        return [self.running.cpu_s(), database_cpu_s(self._folder), redis]
+
+
+def _costs(parts: dict[str, _Target], polls: int) -> list[Figure]:
+    figures = []
+    for name, target in parts.items():
+        few = target.requests[:CONNECTIONS]
+        target.spent_ms(few, polls // 4, CONNECTIONS)
+        time.sleep(3)  # what a new connection brings is not believed before, see session_cache.py
+        for connections in (1, CONNECTIONS):
+            spent, took_ms = target.spent_ms(few[:connections], polls, connections)
+            label = f"poll of a session that {name}, {connections} at once"
+            figures.append(_figure(label, spent[0], "ms", spent=spent, took_ms=took_ms))
+    target = parts["is kept"]
+    time.sleep(6)  # until nothing of them is kept
+    for connections in (1, CONNECTIONS):
+        half = SESSIONS // 2
+        once = target.requests[:half] if connections == 1 else target.requests[half:]
+        spent, took_ms = target.spent_ms(once, half, connections)
+        label = f"poll of a session that is not found, {connections} at once"
+        figures.append(_figure(label, spent[0], "ms", spent=spent, took_ms=took_ms))
+    return figures
+
+
+def _found(target: _Target, sessions: int = 20, rounds: int = 8) -> float:
+    """The share of polls that find a session, each of which is polled every 2 s by one client."""
+    client = http.Client(target.running.port)
+    time.sleep(6)
+    before = _counted(client)
+    began = time.monotonic()
+    for turn in range(rounds * sessions):
+        time.sleep(max(0.0, began + turn * EVERY_S / sessions - time.monotonic()))
+        client.get(target.paths[turn % sessions])
+    return (_counted(client) - before) / (rounds * sessions)
+
+
+def _counted(client: http.Client) -> float:
+    name = b'tryonai_session_cache_total{outcome="hit"} '
+    _, text = client.get("/metrics")
+    return sum(float(line[len(name) :]) for line in text.splitlines() if line.startswith(name))
+
+
+def _figure(
+    name: str,
+    measured: float,
+    unit: str,
+    *,
+    spent: Sequence[float] = (),
+    took_ms: float | None = None,
+) -> Figure:
+    names = ("CPU of the server, ms", "CPU of the database, ms", "CPU of Redis, ms")
+    details: dict[str, object] = dict(zip(names, spent, strict=False))
+    if took_ms is not None:
+        details["median, ms"] = took_ms
+    return Figure(
+        name=name, measured=measured, unit=unit, to_reach="", reached=True, details=details
     )
 
 
-async def _measure(url: str, polls: Polls, ids: list[UUID]) -> None:
-    from redis.asyncio import Redis  # noqa: PLC0415 - an extra
-
-    redis = Redis.from_url(url)
-    for session_id in ids:
-        seen = await polls.read(session_id)
-        assert seen is not None
-        await redis.set(f"bench:{session_id}", _packed(seen), ex=60)
-
-    async def cached(some: list[UUID]) -> object:
-        found = await redis.mget([f"bench:{one}" for one in some])
-        return [_unpacked(one) for one in found if one is not None]
-
-    async def shared(some: list[UUID]) -> object:
-        return await asyncio.gather(*map(polls.read, some))
-
-    for count in (1, 32):
-        for name, read in (("shared read", shared), ("Redis", cached)):
-            cpu, wall = await _cost(read, ids[:count])
-            print(f"{count:>3} together, {name:<12} {cpu:.3f} ms CPU, {wall:.3f} ms a session")
-    await redis.aclose()
-
-
-async def _cost(
-    read: Callable[[list[UUID]], Awaitable[object]], ids: list[UUID]
-) -> tuple[float, float]:
-    for _ in range(20):
-        await read(ids)
-    cpu, wall = time.process_time(), time.perf_counter()
-    for _ in range(ROUNDS):
-        await read(ids)
-    scale = 1000 / ROUNDS / len(ids)
-    return (time.process_time() - cpu) * scale, (time.perf_counter() - wall) * scale
-
-
-def _packed(seen: Seen) -> str:
-    row = seen.row
-    values = {name: getattr(row, name) for name in _FIELDS}
-    instants = {name: _seconds(getattr(row, name)) for name in _INSTANTS}
-    known = {"id": str(row.id), "status": row.status, "now": _seconds(seen.now)}
-    return json.dumps({**values, **instants, **known})
-
-
-def _seconds(instant: object) -> float | None:
-    return instant.timestamp() if hasattr(instant, "timestamp") else None
-
-
-def _unpacked(text: bytes | str) -> TryOnSession:
-    values = json.loads(text)
-    values.pop("now")
-    return TryOnSession(**values | {"id": UUID(values["id"]), "status": Status(values["status"])})
-
-
-if __name__ == "__main__":
-    main(sys.argv[1])
+@contextmanager
+def _redis(folder: Path) -> Iterator[tuple[psutil.Process, str]]:
+    with socket.socket() as one:
+        one.bind(("127.0.0.1", 0))
+        port = one.getsockname()[1]
+    command = ["redis-server", "--port", str(port), "--bind", "127.0.0.1", "--save", ""]
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, cwd=folder)
+    try:
+        yield psutil.Process(process.pid), f"redis://127.0.0.1:{port}/0"
+    finally:
+        process.kill()
+        process.wait()

@@ -1,9 +1,9 @@
-"""What polls ask for, kept in Redis for a second: by leases, so that nothing late comes back.
+"""What polls ask for, kept in Redis for seconds: by leases, so that nothing late comes back.
 
 Who finds nothing is given a lease on the place, reads the row, and may fill the place while it
 still holds that lease. Whoever changes a row empties the place after the commit, lease and all: a
 reader who read before the commit had its lease before it, and fills in vain. Lease and entry end by
-themselves, so that `END_S` after a commit nothing of before is left, with or without Redis.
+themselves, so that `end_s` after a commit nothing of before is left, with or without Redis.
 
 Only sessions that wait or are worked on are kept, for who polls one that is final stops. Source:
 Nishtala et al., Scaling Memcache at Facebook (NSDI 2013), section 3.2.1. See docs/adr/0017.
@@ -34,7 +34,6 @@ from app.services.circuit import PATIENCE_S, circuit_of
 from app.states import FINAL, Status
 
 LEASE_S = 1.0
-KEEP_S = 1.0
 # Clocks that do not run alike, and Redis's, which counts milliseconds.
 _MARGIN_S = 0.05
 _FORGET_S = 60.0
@@ -76,7 +75,7 @@ T = TypeVar("T")
 class Asked:
     """What a reader got.
 
-    found: as the database had them, at most `END_S` ago. leased: those whose places it may fill
+    found: as the database had them, at most `end_s` ago. leased: those whose places it may fill
     with what it reads from now on.
     """
 
@@ -90,13 +89,14 @@ class SessionCache:
     """For all threads of a process; `read` and `fill` for one at a time.
 
     url: of Redis. keys: 32 bytes each; the first seals, all of them open.
-    lease_s: within this a reader has to fill. keep_s: how long an entry is kept then.
+    lease_s: within this a reader has to fill. keep_s: how long an entry is kept then. Both are the
+        same for all processes of an installation.
 
     Raises SettingsError where Redis's client is not installed.
     """
 
     def __init__(
-        self, url: str, keys: Sequence[bytes], *, lease_s: float = LEASE_S, keep_s: float = KEEP_S
+        self, url: str, keys: Sequence[bytes], *, keep_s: float, lease_s: float = LEASE_S
     ) -> None:
         self._circuit = circuit_of(url)
         self._keys = [AESGCM(key) for key in keys]

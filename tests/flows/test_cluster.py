@@ -114,6 +114,7 @@ def whole(
         "database_url": postgres[0].url,
         "database_pool_size": 4,
         "task_queue": "celery",
+        "session_cache": "redis",
         "redis_url": redis.url,
         "lease_seconds": LEASE_S,
         "mock_seconds": RUN_S,
