@@ -181,14 +181,14 @@ class Program:
 class Server(Program):
     """`serve`, and a shopper who uses it."""
 
-    def ready(self) -> Server:
+    def ready(self, *, within_s: float = 30) -> Server:
         """Wait until it answers."""
 
         def address() -> re.Match[str] | None:
             assert not self.ended, self.text
             return re.search(r"page +(http://\S+)/\n", self.text)
 
-        http = httpx.Client(base_url=wait_for(address, within_s=30)[1], timeout=20)
+        http = httpx.Client(base_url=wait_for(address, within_s=within_s)[1], timeout=20)
         self.shopper = Shopper(http)
         return self
 

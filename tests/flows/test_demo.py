@@ -27,7 +27,7 @@ def demo(run: Run, tmp_path: Path) -> Server:
     # With the database of its own: also that has to end.
     server = run("cluster", "--demo", "--port", "0", database_url=None, lease_seconds=30)
     assert isinstance(server, Server)
-    return server.ready()
+    return server.ready(within_s=120)  # seven programs, one after the other
 
 
 def listening(family: list[psutil.Process]) -> set[str]:
