@@ -32,7 +32,7 @@ CONNECT_TIMEOUT_S = 5
 POOL_TIMEOUT_S = 5
 STATEMENT_TIMEOUT_MS = 30_000
 
-_AUTOCOMMIT = {"isolation_level": "AUTOCOMMIT"}
+AUTOCOMMIT = {"isolation_level": "AUTOCOMMIT"}
 
 
 class UtcDateTime(TypeDecorator[datetime]):
@@ -130,7 +130,7 @@ def open_reads(url: str, *, pool_size: int) -> Db:
     A pool of its own, because psycopg2 sends a SET whenever a connection changes between the two
     ways. On a shared pool those were two of five round trips of a poll, and 0.2 of its 0.5 ms CPU.
     """
-    return sessionmaker(_engine(url, pool_size=pool_size, **_AUTOCOMMIT), expire_on_commit=False)
+    return sessionmaker(_engine(url, pool_size=pool_size, **AUTOCOMMIT), expire_on_commit=False)
 
 
 def _engine(url: str, *, pool_size: int, **options: Any) -> Engine:

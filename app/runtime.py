@@ -33,6 +33,7 @@ from app.services.events import Events
 from app.services.gauges import Workers
 from app.services.idempotency import Running
 from app.services.images import ImageLimits
+from app.services.leader import Leader
 from app.services.polls import Polls
 from app.services.pubsub import PubSub
 from app.services.queue import Bell, Broker, Queue
@@ -442,7 +443,9 @@ def serving(settings: Settings, *, concurrency: int, told: bool = False) -> Iter
                 on_return=runtime.events.has_returned,
                 present=None if runtime.worker is None else runtime.worker.name,
             )
-        runtime.scheduler = _scheduler(runtime)
+        leading = open_reads(runtime.url, pool_size=1)
+        stack.callback(engine_of(leading).dispose)
+        runtime.scheduler = _scheduler(runtime, Leader(leading))
         runtime.scheduler.start()
         stack.callback(runtime.scheduler.stop)
         if runtime.worker is not None:
@@ -532,7 +535,7 @@ def _events(runtime: Runtime) -> Events:
     return events
 
 
-def _scheduler(runtime: Runtime) -> Scheduler:
+def _scheduler(runtime: Runtime, leader: Leader) -> Scheduler:
     settings = runtime.settings
     return Scheduler(
         runtime.db,
@@ -542,6 +545,7 @@ def _scheduler(runtime: Runtime) -> Scheduler:
         purge_every=timedelta(minutes=settings.purge_interval_minutes),
         recover_every=timedelta(seconds=min(RECOVER_EVERY_S, settings.lease_seconds / 3)),
         max_attempts=settings.max_attempts,
+        leader=leader,
         broker=runtime.broker,
     )
 

@@ -27,6 +27,7 @@ from app.errors import SENTENCES, FailureCode, ServiceError
 from app.metrics import LEASES_LOST, ORPHANS, PURGED
 from app.models import TryOnSession
 from app.services import erasure
+from app.services.leader import Leader
 from app.services.queue import Broker, Queue
 from app.services.receipts import Issuer, Reason
 from app.services.storage import Storage, StoredObject
@@ -47,7 +48,7 @@ ORPHANS_AT_ONCE = 100_000
 # So many live sessions that lack a picture, and none that has all: it is another's storage.
 STRANGERS = 1000
 
-# After the start. A laptop is seldom on for a whole day: the daily sweep comes soon, too.
+# After a process began to lead: after each start of a laptop, which is seldom on for a whole day.
 FIRST_PURGE = timedelta(seconds=1)
 FIRST_SWEEP = timedelta(minutes=1)
 
@@ -226,6 +227,10 @@ def sweep(
 class Scheduler:
     """Runs all of it in threads of this process: what is urgent as it falls due, the rest by clock.
 
+    In the process that leads, so that others do not ask for the same; who begins to lead, as after
+    a start, looks at everything.
+
+    leader: asked every `recover_every`.
     purge_every: between two purges that look at everything; the others only at what fell due.
     broker: whose lost messages are made up for; None where NOTIFY rings.
     """
@@ -240,9 +245,14 @@ class Scheduler:
         purge_every: timedelta,
         recover_every: timedelta,
         max_attempts: int,
+        leader: Leader,
         broker: Broker | None = None,
     ) -> None:
         self.stopping = threading.Event()
+        self._leader = leader
+        self._leads = False
+        self._known_at = time.monotonic()
+        """When it was last known who leads."""
         self.orphans: int | None = None
         """Files without a session that the last sweep found; None before one."""
         stopped = self.stopping.is_set
@@ -263,14 +273,13 @@ class Scheduler:
             timezone=UTC,
             job_defaults={"coalesce": True, "max_instances": 1, "misfire_grace_time": None},
         )
-        now = datetime.now(UTC)
-        jobs: tuple[tuple[Callable[[], object], timedelta, timedelta], ...] = (
-            (lambda: purge(db, storage, issuer, stopped=stopped), purge_every, FIRST_PURGE),
-            (lambda: self._sweep(db, storage, issuer), timedelta(days=1), FIRST_SWEEP),
+        jobs: tuple[tuple[str, Callable[[], object], timedelta], ...] = (
+            ("purge", lambda: purge(db, storage, issuer, stopped=stopped), purge_every),
+            ("sweep", lambda: self._sweep(db, storage, issuer), timedelta(days=1)),
         )
-        for job, every, first in jobs:
+        for name, job, every in jobs:
             self._scheduler.add_job(
-                _guarded(job), "interval", seconds=every.total_seconds(), next_run_time=now + first
+                self._if_leading(job), "interval", id=name, seconds=every.total_seconds()
             )
 
     def start(self) -> None:
@@ -281,8 +290,8 @@ class Scheduler:
     def stop(self) -> None:
         """End after the session or the file that is just at hand."""
         self.stopping.set()
-        self._scheduler.shutdown(wait=True)
         self._recovering.join()
+        self._scheduler.shutdown(wait=True)
         self._purging.join()
 
     def _sweep(self, db: Db, storage: Storage, issuer: Issuer) -> None:
@@ -290,18 +299,40 @@ class Scheduler:
         if report.ran and not report.wrong_storage:
             self.orphans = report.files + report.failed
 
+    def _if_leading(self, job: Callable[[], object]) -> Callable[[], None]:
+        guarded = _guarded(job)
+        return lambda: guarded() if self._leads else None
+
     def _recover_always(self) -> None:
+        look = _guarded(self._look_who_leads)
         while True:
-            for job in self._soon:
-                job()
+            look()
+            if self._leads:
+                for job in self._soon:
+                    job()
             if self.stopping.wait(self._recover_every_s):
-                return
+                break
+        self._leader.resign()
+
+    def _look_who_leads(self) -> None:
+        led, self._leads = self._leads, False  # unless the database says so
+        self._leads = self._leader.leads()
+        self._known_at = time.monotonic()
+        if self._leads and not led:
+            log.info("cleanup.leads")
+            now = datetime.now(UTC)
+            self._scheduler.modify_job("purge", next_run_time=now + FIRST_PURGE)
+            self._scheduler.modify_job("sweep", next_run_time=now + FIRST_SWEEP)
 
     def _purge_always(self) -> None:
         """Erase what falls due, as it does; what failed, and is older, is for the whole purge."""
         looked = time.monotonic()
         rest_s = FIRST_PURGE.total_seconds()
         while not self.stopping.wait(rest_s):
+            if not self._leads:
+                # What falls due while nobody leads is for who does then.
+                looked, rest_s = max(looked, self._known_at), GATHER_S
+                continue
             began = time.monotonic()
             # After an outage everything that fell due in it.
             within = LATELY + timedelta(seconds=began - looked)

@@ -21,6 +21,7 @@ from app.errors import IdempotencyInProgress
 from app.models import TryOnSession
 from app.services import images
 from app.services.idempotency import Running, repeatable
+from app.services.leader import LOCK
 from tests import pictures
 from tests.api.sessions import OWNER, TOKEN, URL, expire, parts, stored
 from tests.conftest import SECRET, MakeClient
@@ -233,6 +234,7 @@ def test_a_lost_lock_makes_no_second_session(
     here, there = make_client(), make_client()
     ended = text(
         "SELECT pg_terminate_backend(pid, 5000) FROM pg_locks WHERE locktype = 'advisory'"
+        f" AND objid <> {LOCK}"
         " AND database = (SELECT oid FROM pg_database WHERE datname = current_database())"
     )
 

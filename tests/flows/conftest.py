@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from datetime import timedelta
+from functools import partial
 from itertools import count
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
@@ -33,6 +34,7 @@ from app.models import TryOnSession
 from app.services.attempts import Attempts, WorkerLimits
 from app.services.crypto import Vault
 from app.services.egress import EgressRules
+from app.services.leader import Leader
 from app.services.queue import Bell
 from app.services.receipts import Issuer
 from app.services.storage import LocalStorage, Storage
@@ -321,9 +323,10 @@ def shopper(make_client: MakeClient, monkeypatch: pytest.MonkeyPatch) -> Shopper
     """Uses a server without a worker: what is created keeps waiting.
 
     It neither purges nor recovers: the tests do, and found at times that it had been quicker, or
-    just held the row.
+    just held the row. So it leads nobody but itself.
     """
     monkeypatch.setattr(runtime, "RECOVER_EVERY_S", 3600)
+    monkeypatch.setattr(runtime, "Leader", partial(Leader, key=2))
     return Shopper(make_client(lease_seconds=3 * 3600))
 
 

@@ -16,6 +16,7 @@ from app.database import Db, advisory_lock
 from app.errors import StorageUnavailable
 from app.services import cleanup, erasure
 from app.services.cleanup import PurgeReport, SweepReport
+from app.services.leader import Leader
 from app.services.storage import LocalStorage, Storage, StoredObject
 from tests.flows.conftest import (
     EXPIRE_ALL,
@@ -371,6 +372,7 @@ def _scheduler(db: Db, storage: Storage) -> cleanup.Scheduler:
         purge_every=timedelta(hours=1),
         recover_every=timedelta(seconds=10),
         max_attempts=3,
+        leader=Leader(db, key=1),  # beside the shopper's server
     )
 
 
