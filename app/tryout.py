@@ -7,6 +7,7 @@ of every person in every garment. The engine runs in this process, so that its m
 from __future__ import annotations
 
 import math
+import os
 import statistics
 import sys
 import tempfile
@@ -30,6 +31,7 @@ from app.engines import (
     TryOnRequest,
     TryOnResult,
     codecs,
+    guard,
 )
 from app.engines.frames import OutputFormat
 from app.errors import EngineError, RequestError, TryOnError
@@ -91,16 +93,33 @@ def run(
     persons, garments = _pictures_of(person), _pictures_of(garment)
     several = person.is_dir() or garment.is_dir()
     _check(choices, several=several)
-    engine = spec.make()
-    preflight = _preflight(spec, engine)
-    gate = _Gate(replace(limits, min_side=engine.info.min_side))
-    bench = _Bench(engine, choices, preflight)
-    if not several:  # read first: a bad file is told before the models are loaded
-        pair = gate.read(persons[0]), gate.read(garments[0])
+    with _first_device(spec):
+        engine = spec.make()
+        preflight = _preflight(spec, engine)
+        gate = _Gate(replace(limits, min_side=engine.info.min_side))
+        bench = _Bench(engine, choices, preflight)
+        if not several:  # read first: a bad file is told before the models are loaded
+            pair = gate.read(persons[0]), gate.read(garments[0])
+            engine.load()
+            return _try_one(bench, *pair, f"{persons[0].stem}--{garments[0].stem}")
         engine.load()
-        return _try_one(bench, *pair, f"{persons[0].stem}--{garments[0].stem}")
-    engine.load()
-    return _try_all(bench, gate, persons, garments)
+        return _try_all(bench, gate, persons, garments)
+
+
+@contextmanager
+def _first_device(spec: EngineSpec) -> Iterator[None]:
+    """The engine sees what the first of its processes would."""
+    shown = guard.visible(spec.devices[0] if spec.devices else None)
+    before = {name: os.environ.get(name) for name in shown}
+    os.environ.update(shown)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value
 
 
 def _preflight(spec: EngineSpec, engine: Engine) -> Callable[[TryOnRequest], TryOnRequest]:

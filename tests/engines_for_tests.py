@@ -329,6 +329,12 @@ class NotInstalled(Acts):
         raise EngineUnavailable("the weights are missing; run scripts/fetch_weights.py")
 
 
+class NeedsACard(Acts):
+    def load(self) -> None:
+        if os.environ.get("TRYONAI_DEVICE") != "cuda" or os.environ["CUDA_VISIBLE_DEVICES"] != "3":
+            raise EngineUnavailable("it sees no card, or another")
+
+
 class NeedsWeights(Acts):
     def load(self) -> None:
         if not Path(os.environ["WEIGHTS_OF_TESTS"]).exists():

@@ -193,11 +193,11 @@ def environment(
     for name in ("HOME", "TMPDIR", "XDG_CACHE_HOME", "XDG_CONFIG_HOME", "XDG_DATA_HOME"):
         kept[name] = str(home)
     kept.setdefault("MPLCONFIGDIR", str(home))
-    return {**(_OFFLINE if offline else {}), **kept, **_visible(device)}
+    return {**(_OFFLINE if offline else {}), **kept, **visible(device)}
 
 
-def _visible(device: str | None) -> dict[str, str]:
-    """`cuda:1` as CUDA shows it to a process: the one card, which is its number 0."""
+def visible(device: str | None) -> dict[str, str]:
+    """The variables that show a process its device: of `cuda:1` the one card, as its number 0."""
     if device is None:
         return {}
     number = device.partition(":")[2] if device.startswith("cuda:") else None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -173,6 +174,20 @@ def test_an_engine_that_cannot_be_loaded_says_what_to_run(
     assert attempt(PERSON, GARMENT, "-o", folder / "o.jpg", "--engine", "warp") == 1
 
     assert "Run `python scripts/fetch_weights.py`" in capsys.readouterr().err
+
+
+def test_an_engine_sees_the_first_device_of_its_table(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    table = '[on-a-card]\nengine = "tests.engines_for_tests:NeedsACard"\ndevices = ["cuda:3"]\n'
+    (folder / "engines.toml").write_text(table)
+    monkeypatch.setenv("ENGINES_FILE", str(folder / "engines.toml"))
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+
+    pair = folder / "persons" / "a.jpg", folder / "garments" / "a.jpg"
+    assert attempt(*pair, "--engine", "on-a-card", "--output", folder / "o.png") == 0
+
+    assert "CUDA_VISIBLE_DEVICES" not in os.environ
 
 
 def test_warp_puts_the_garment_on_and_shows_its_stages(
