@@ -229,6 +229,7 @@ def running() -> Iterator[Cloudinary]:
 
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
+        disable_nagle_algorithm = True
 
         def do(self) -> None:
             url = urlsplit(self.path)
