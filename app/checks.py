@@ -60,6 +60,7 @@ def examine_all(rt: Runtime) -> dict[str, Part]:
         "engine": _try_engine(rt),
         "disk": _disk(rt),
         **_bucket(rt),
+        **_cache(rt),
         "clock": _part(lambda: _clock(rt)),
         "keys": _part(lambda: _check_keys(rt)),
     }
@@ -81,6 +82,17 @@ def _bucket(rt: Runtime) -> dict[str, Part]:
         return OK
 
     return {"bucket": _part(check)}
+
+
+def _cache(rt: Runtime) -> dict[str, Part]:
+    """What of the Redis of SESSION_CACHE would outlive an erasure, encrypted, in a file."""
+    if rt.cache is None or not rt.cache.saves():
+        return {}
+    detail = (
+        "The Redis of SESSION_CACHE saves to disk: what it saved, encrypted, stays in its file "
+        'after an erasure. Set save "" and appendonly no.'
+    )
+    return {"cache": Part(status="degraded", detail=detail)}
 
 
 def _disk(rt: Runtime) -> Part:

@@ -182,6 +182,15 @@ class SessionCache:
         if (rest_s := end - time.monotonic()) > 0:
             time.sleep(rest_s)
 
+    def saves(self) -> bool | None:
+        """Whether this Redis writes what it has to a disk; None where it does not say."""
+        try:
+            snapshots = self._writer.config_get("save")["save"]
+            log = self._writer.config_get("appendonly")["appendonly"]
+        except Exception:  # noqa: BLE001 - away, or this user may not ask
+            return None
+        return bool(snapshots) or log != "no"
+
     def close(self) -> None:
         self._reader.close()
         self._writer.close()

@@ -12,7 +12,7 @@ from uuid import UUID, uuid4
 
 import pytest
 
-from app import crud
+from app import checks, crud
 from app.crud import Seen
 from app.database import Db, engine_of, on_commit, open_db
 from app.errors import SettingsError
@@ -172,6 +172,21 @@ def test_without_a_redis_it_is_said_what_is_missing(make_settings: MakeSettings)
         open_runtime(make_settings(session_cache="redis")),
     ):
         pass
+
+
+def test_doctor_tells_of_a_redis_that_saves(
+    redis: Redis, make_settings: MakeSettings, database_url: str
+) -> None:
+    settings = make_settings(
+        session_cache="redis", redis_url=redis.url, database_url=database_url, secret_key=SECRET
+    )
+    with open_runtime(settings) as runtime:
+        before = checks.examine_all(runtime)
+        redis.ask("CONFIG", "SET", "appendonly", "yes")
+        after = checks.examine_all(runtime)
+
+    assert "cache" not in before
+    assert "saves to disk" in (after["cache"].detail or "")
 
 
 def test_what_is_final_or_ends_soon_is_not_kept(redis: Redis, caches: Caches, db: Db) -> None:
