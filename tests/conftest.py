@@ -42,8 +42,11 @@ SECRET = "a secret that only the tests know"
 
 # How long an example takes says more of what else the machine does than of us: a test that held by
 # itself failed beside others.
-hypothesis.settings.register_profile("ours", deadline=None)
-hypothesis.settings.load_profile("ours")
+#
+# A law is tried on fewer examples while one works; .ci/run asks for the others.
+hypothesis.settings.register_profile("quick", deadline=None, max_examples=40)
+hypothesis.settings.register_profile("thorough", deadline=None, max_examples=400)
+hypothesis.settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "quick"))
 
 # Each worker takes 2 s of CPU to rewrite the asserts of all files. What comes of it pytest keeps
 # beside them, in folders that git ignores; also where Python as a whole is told to keep nothing.

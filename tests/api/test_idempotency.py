@@ -43,6 +43,14 @@ def post(
     return answer
 
 
+@pytest.fixture
+def client(shared_client: TestClient) -> Iterator[TestClient]:
+    """The file's application; each test finds it without a session."""
+    yield shared_client
+    with parts(shared_client).db.begin() as tx:
+        tx.execute(text("DELETE FROM tryon_sessions"))
+
+
 def sessions(client: TestClient) -> list[dict[str, Any]]:
     found: list[dict[str, Any]] = client.get(URL, headers=OWNER).json()["items"]
     return found

@@ -43,6 +43,7 @@ from app.signing import Keyring
 from tests import pictures
 from tests.conftest import SECRET, MakeClient
 from tests.flows import program
+from tests.patience import patient
 from tests.servers import Redis
 
 URL = "/api/tryon/sessions"
@@ -58,10 +59,13 @@ T = TypeVar("T")
 
 
 def wait_for(condition: Callable[[], T | None], *, within_s: float = 20) -> T:
-    """What the condition says as soon as it says something true; a failure when it never does."""
-    deadline = time.monotonic() + within_s
+    """What the condition says as soon as it says something true; a failure when it never does.
+
+    within_s: on a machine with a core for each process; see `patient`.
+    """
+    began = time.monotonic()
     while not (said := condition()):
-        if time.monotonic() > deadline:
+        if time.monotonic() - began > patient(within_s):
             pytest.fail(f"waited {within_s} s in vain")
         time.sleep(POLL_S)
     return said
@@ -170,7 +174,7 @@ class Program:
 
     def wait(self, within_s: float = 20) -> int:
         """The exit status; minus the signal's number when one ended it."""
-        self._process.join(within_s)
+        self._process.join(patient(within_s))
         assert self._process.exitcode is not None, f"runs after {within_s} s: {self.text}"
         return self._process.exitcode
 
