@@ -55,6 +55,8 @@ SESSION_CACHE = Counter(
     ["outcome"],
     registry=REGISTRY,
 )
+for _outcome in ("error", "unconfirmed"):
+    SESSION_CACHE.labels(_outcome)  # or the first one would be no increase
 JOBS = Counter(
     "tryonai_jobs_total",
     "Attempts by engine and outcome: completed, an error code, unavailable, cancelled, released,"
