@@ -58,6 +58,7 @@ WITHIN_WARP = {
     "app.engines.warp.shapes": 1.04,
     "app.engines.warp.silhouette": 1.04,
     "app.engines.warp.garments": 1.05,
+    "app.engines.warp.hands": 1.05,
     "app.engines.warp.hem": 1.05,
     "app.engines.warp.legs": 1.05,
     "app.engines.warp.places": 1.06,

@@ -46,8 +46,7 @@ def test_the_garment_is_on_and_the_rest_is_as_it_was(shopper: Shopper) -> None:
     apart = people.difference(before, after)
     garment_s_place = people.labels(name) == people.UPPER
     assert (apart[garment_s_place] > 30).mean() > 0.8, "white became green"
-    changed = {what: (apart[mask] > 0).mean() for what, mask in people.kept(name).items()}
-    assert changed.pop("hair") < 0.002, "the tips that lie on the collar may mix with it"
+    changed = {what: int((apart[mask] > 0).sum()) for what, mask in people.kept(name).items()}
     assert changed == dict.fromkeys(changed, 0)
 
 

@@ -21,6 +21,9 @@ _INSIDE_LIGHT = 0.88
 """Of the inside of the back, which lies in the neck's shadow."""
 _CHIN = 0.75
 """How far the chin is below the mouth, as part of what the mouth is below the eyes."""
+_SURELY_HEAD = 0.9
+"""What is labelled as hair and face by this much is nothing else: within fine hair the masks,
+which follow the photo's edges, stay below 1."""
 _OFF_BODY = 0.07
 """How far, from rim to rim, cloth may stand off above the shoulders, in shoulder widths."""
 _CONTACT_SHADOW, _SLEEVE_SHADOW, _LIMB_SHADOW = 0.24, 0.25, 0.35
@@ -156,7 +159,7 @@ def paint_top(
         lit = light[sleeve.box] ** (1 - smoothstep(sleeve.along, 0.0, 0.5)) * own
         easel.lay(sleeve.colour * lit[..., None], sleeve.cover, sleeve.box)
     _close_gaps(easel, gap, np.maximum(front, sleeves))
-    easel.uncover(head)
+    easel.uncover(np.maximum(head, scene.hands))
     return easel, _bared(scene, easel, removed * (1 - cover), cover, target)
 
 
@@ -236,9 +239,9 @@ def limbs_in_front(scene: Scene, small: Scene, target: TopTarget) -> Limbs:
 def head_in_front(scene: Scene) -> Mask:
     """Hair and face; not the neck, which collars may hide."""
     face = smoothstep(-_face_distance(scene), -1.45, -1.2)
-    return np.asarray(
-        np.clip(np.maximum(scene.parts.hair, scene.parts.face * face), 0, 1), np.float32
-    )
+    # Where hair goes over into the face, each is half: together they are the head.
+    head = (scene.parts.hair + scene.parts.face * face) / np.float32(_SURELY_HEAD)
+    return np.asarray(np.clip(head, 0, 1), np.float32)
 
 
 def _face_distance(scene: Scene) -> Floats:

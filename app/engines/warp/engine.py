@@ -15,6 +15,7 @@ from app.engines import Mode, RunContext, TryOnRequest, TryOnResult
 from app.engines.warp import composition, lower, lower_layers, people, quality, targets, warping
 from app.engines.warp.arrays import length, shrink
 from app.engines.warp.garments import read_garment
+from app.engines.warp.hands import with_hands
 from app.engines.warp.networks import Networks
 from app.engines.warp.parsing import parse
 from app.engines.warp.pose import find_pose
@@ -112,7 +113,9 @@ class Pipeline:
 
         run.stage("parsing")
         parts = parse(self._networks, photo, pose, body)
-        scene = see(canvas, pose=pose, body=body, parts=parts, category=garment.category)
+        scene = with_hands(
+            see(canvas, pose=pose, body=body, parts=parts, category=garment.category)
+        )
         if on_picture:
             on_picture("parts", _coloured(scene))
         run.done("parsing")

@@ -49,10 +49,11 @@ _WAIST_BENDS = 0.08
 _WAIST_RAISE = 0.014
 """How far a new waistband stands above the old one, in shoulder widths, so that it hides it."""
 
-_THIGH_NEEDED = 0.35
-"""Of the thighs, in the photo, for shorts and skirts."""
+_THIGH_NEEDED: dict[BottomKind, float] = {"trousers": 0.45, "shorts": 0.35, "skirt": 0.35}
+"""Of the thighs, in the photo: that a garment has two legs must be seen. Trousers were looked at
+from 0.47 on (November 2026)."""
 _LEGS_NEEDED: dict[BottomKind, str] = {
-    "trousers": "Trousers need a photo that shows the knees. Use a full-length photo.",
+    "trousers": "Trousers need a photo that shows the thighs. Use one that reaches to the knees.",
     "shorts": "Shorts need a photo that shows the thighs. Use one that reaches to the knees.",
     "skirt": "A skirt needs a photo that shows the thighs. Use one that reaches to the knees.",
 }
@@ -125,11 +126,10 @@ class BottomTarget:
 def check_legs(photo: Rgb, pose: Pose, kind: BottomKind) -> None:
     """Raises EngineError(body_out_of_frame) where the photo ends above what a bottom needs.
 
-    Trousers need the knees, shorts and skirts the upper part of the thighs.
+    Half of the thighs, or nearly: what lies below is cut off with the photo.
     """
     hips, knees = (pose.points[[joints[side] for side in SIDES]] for joints in (HIP, KNEE))
-    share = 1.0 if kind == "trousers" else _THIGH_NEEDED
-    below = float((hips + (knees - hips) * share)[:, 1].mean()) - photo.shape[0]
+    below = float((hips + (knees - hips) * _THIGH_NEEDED[kind])[:, 1].mean()) - photo.shape[0]
     if below > 0:
         raise EngineError(
             FailureCode.BODY_OUT_OF_FRAME,

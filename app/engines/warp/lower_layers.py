@@ -250,6 +250,7 @@ def paint_bottom(
     light = layer.round * _relief(small, target, (scene.height, scene.width))
     light *= _shadow_of(scene, front, cover)
     easel.lay(layer.colour * light[..., None], cover)
+    easel.uncover(scene.hands)
     return easel, _bared(small_old * (1 - resize(cover, *size)), cover, bare)
 
 

@@ -21,6 +21,7 @@ SHOULDER = {"left": 12, "right": 11}
 ELBOW = {"left": 14, "right": 13}
 WRIST = {"left": 16, "right": 15}
 FINGER = {"left": 20, "right": 19}
+THUMB = {"left": 22, "right": 21}
 HIP = {"left": 24, "right": 23}
 KNEE = {"left": 26, "right": 25}
 ANKLE = {"left": 28, "right": 27}
@@ -48,7 +49,7 @@ class Scene:
 
     photo: (h, w, 3) float32, 0–255. left, top: where the crop lies in the picture that is made.
     x, y: the pixels' coordinates, which broadcast. down, aside: `Body.down_torso` and
-    `Body.from_spine` of every pixel.
+    `Body.from_spine` of every pixel. hands: 0–1, what must stay as it is; see hands.py.
     """
 
     photo: Floats
@@ -61,6 +62,7 @@ class Scene:
     y: Floats
     down: Floats
     aside: Floats
+    hands: Mask
 
     @property
     def height(self) -> int:
@@ -103,6 +105,7 @@ class Scene:
             y=y,
             down=body.down_torso(x, y),
             aside=body.from_spine(x, y),
+            hands=small(self.hands),
         )
 
     def forearm(self, side: Side) -> tuple[Points, Floats]:
@@ -136,6 +139,7 @@ def see(picture: Rgb, *, pose: Pose, body: Body, parts: Parts, category: Categor
         y=y,
         down=body.down_torso(x, y),
         aside=body.from_spine(x, y),
+        hands=np.zeros(crop.shape[:2], np.float32),
     )
 
 

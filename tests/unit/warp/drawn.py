@@ -169,4 +169,5 @@ def whole_scene(photo: Rgb, parts: Parts) -> Scene:
         y=y,
         down=body.down_torso(x, y),
         aside=body.from_spine(x, y),
+        hands=np.zeros((HEIGHT, WIDTH), np.float32),
     )

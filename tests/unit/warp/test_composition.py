@@ -10,7 +10,7 @@ from app.engines.warp.composition import Easel
 from app.engines.warp.targets import place_top
 from app.engines.warp.values import Floats, Mask, Rgb, TopOutline
 from app.engines.warp.warping import warp_top
-from tests.unit.warp.drawn import drawn_garment, drawn_person, drawn_scene
+from tests.unit.warp.drawn import drawn_garment, drawn_person, drawn_scene, whole_scene
 
 
 def _photo() -> Rgb:
@@ -106,6 +106,32 @@ def test_a_drawn_shirt_hides_the_old_one_and_spares_the_head() -> None:
     red = (result[..., 0] > 120) & (result[..., 1] < 60)
     assert red[150:250, 150:210].mean() > 0.4
     assert 0 <= bared.skin < 0.4
+
+
+def test_between_hair_and_face_there_is_no_seam() -> None:
+    _, parts = drawn_person()
+    hairline = np.s_[50:60, 165:195]
+    parts.hair[hairline] = 0.5
+    parts.face[hairline] = 0.5
+
+    head = composition.head_in_front(whole_scene(drawn_person()[0], parts))
+
+    assert head[hairline].min() == 1
+
+
+def test_hands_come_to_the_front_of_all_that_is_painted() -> None:
+    photo, scene = drawn_person()[0], drawn_scene()
+    hand = np.s_[scene.height // 2 :, :40]
+    scene.hands[hand] = 1
+    garment = drawn_garment()
+    target = place_top(scene, garment)
+
+    easel, _ = composition.paint_top(scene, warp_top(scene, garment, target), target, seed=0)
+    result = easel.finish(photo, scene.left, scene.top)
+
+    untouched = np.zeros(photo.shape[:2], bool)
+    untouched[scene.top :, scene.left :][: scene.height, : scene.width][hand] = True
+    assert np.array_equal(result[untouched], photo[untouched])
 
 
 def test_what_is_enlarged_beyond_the_picture_is_cut_off() -> None:

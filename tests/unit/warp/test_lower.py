@@ -193,7 +193,8 @@ def test_a_top_that_hangs_over_stays_in_front() -> None:
     ("kind", "height", "refused"),
     [
         ("trousers", 480, False),
-        ("trousers", 380, True),
+        ("trousers", 340, False),
+        ("trousers", 330, True),
         ("shorts", 380, False),
         ("shorts", 310, True),
         ("skirt", 310, True),
