@@ -29,6 +29,8 @@ _OLD_WAIST = 0.08
 """Shoulder widths above the new waist within which cloth of the old garment is painted over."""
 _TIP_HALF, _TIP_TALL = 0.065, 0.22
 """How wide and how tall the tip of the gap between trouser legs can be, in widths of the waist."""
+_GAP_TALL, _GAP_EDGE = 1.0, 0.015
+"""How far below its tip the gap is painted over, and how far into the legs, in the same."""
 _RELIEF_ON_SKIRTS = 0.35
 """How much of the old garment's folds a skirt takes: two legs' would show through it."""
 _LEG_SHADE = 0.26
@@ -66,14 +68,19 @@ def warp_bottom(scene: Scene, garment: Garment, target: BottomTarget) -> BottomL
     factor = size[1] / width
     picture, alpha = resize(garment.picture, *size), resize(garment.alpha, *size)
     if outline.crotch is not None:
-        _close_crotch(picture, outline, factor)
+        _close_gap(picture, outline, target, factor)
     if outline.crotch is None:
         return _warp_skirt(scene, picture, alpha, factor, target)
     return _warp_trousers(scene, picture, factor, target)
 
 
-def _close_crotch(picture: Floats, outline: BottomOutline, factor: float) -> None:
-    """Paint over the tip of the gap between the legs, which is too narrow to be cut out.
+def _close_gap(
+    picture: Floats, outline: BottomOutline, target: BottomTarget, factor: float
+) -> None:
+    """Paint the legs' cloth over the upper part of the gap between them.
+
+    Its tip is too narrow to be cut out, and below it, for as long as the gap is, the edges that
+    were found are half ground. The outline on the body says where the garment ends there.
 
     picture: changed in place; of `factor` times the garment's size.
     """
@@ -81,14 +88,22 @@ def _close_crotch(picture: Floats, outline: BottomOutline, factor: float) -> Non
     x, y = outline.crotch * factor
     wide = float(outline.waist[-1, 0] - outline.waist[0, 0]) * factor
     half, tall = max(2.0, _TIP_HALF * wide), _TIP_TALL * wide
-    tip = np.array([[x - half, y + 2], [x - half / 4, y - tall], [x + half / 4, y - tall]])
-    tip = np.concatenate([tip, [[x + half, y + 2]]]).astype(np.float32)
+    edges = [rails.inner[rails.upper :] * np.float32(factor) for rails in target.flat.values()]
+    ends = [edge[edge[:, 1] < y + _GAP_TALL * wide] for edge in edges]
+    if any(len(edge) < 2 for edge in ends):
+        return
+    left, right = sorted(ends, key=lambda edge: float(edge[:, 0].mean()))
+    inside = np.array([max(2.0, _GAP_EDGE * wide), 0], np.float32)
+    above = np.array([[x - half / 4, y - tall], [x + half / 4, y - tall]], np.float32)
+    beside = np.array([[x + half, y + 2], [x - half, y + 2]], np.float32)
+    gap = np.concatenate(
+        [above, beside[:1], right + inside, (left - inside)[::-1], beside[1:]]
+    ).astype(np.float32)
     height, width = picture.shape[:2]
-    rows = slice(max(0, int(y - 1.2 * tall)), min(height, int(y) + 4))
-    columns = slice(max(0, int(x - 3 * half)), min(width, int(x + 3 * half) + 1))
-    hole = fill((height, width), tip)[rows, columns]
-    # Below the tip there is ground on both sides of it.
-    hole[-4:] = 1
+    low, high = gap.min(0), gap.max(0)
+    rows = slice(max(0, int(low[1] - 0.2 * tall)), min(height, int(high[1]) + 1))
+    columns = slice(max(0, int(low[0] - 2 * half)), min(width, int(high[0] + 2 * half) + 1))
+    hole = fill((height, width), gap)[rows, columns]
     if 0 < hole.mean() < 1:
         crop = np.ascontiguousarray(picture[rows, columns])
         picture[rows, columns] = push_pull(crop, np.asarray(1 - hole, np.float32))

@@ -129,6 +129,22 @@ def test_both_halves_of_an_even_body_are_alike(kind: BottomKind) -> None:
         np.testing.assert_allclose(left[:, 1], right[:, 1], atol=3)
 
 
+def test_between_the_legs_no_ground_comes_along() -> None:
+    """The gap's tip is narrower than what was cut out, and its edges are half ground."""
+    garment, scene = _garment("trousers"), _scene(waist_y=242)
+    gap = np.array([(119, 92), (118, 112), (109, 320), (131, 320), (122, 112), (121, 92)], np.int32)
+    cv2.fillPoly(garment.picture, [gap], (255.0, 255.0, 255.0))
+    target = place_bottom(scene, garment)
+
+    layer = warp_bottom(scene, garment, target)
+
+    crotch = target.worn["left"].inner[target.worn["left"].upper]
+    x, y = (round(float(value)) for value in crotch)
+    near = np.s_[y - 20 : y + 40, x - 20 : x + 20]
+    worn = layer.colour[near].astype(np.uint8)
+    assert _like(worn, RED)[layer.cover[near] > 0.99].all()
+
+
 def test_long_trousers_end_at_the_ankles() -> None:
     target = place_bottom(_scene(waist_y=242), _garment("trousers"))
 
