@@ -20,8 +20,9 @@ USUAL_S = 2.0
 STALL_S = 0.3
 # A call waits for Redis a quarter of a second at a time; the rest is what else the machine does.
 CALL_S = 1.0
-# With a cache of sessions an erasure is answered when nobody can be served the old row any more.
-UNCONFIRMED_S = 2.0
+# With a cache of sessions an erasure is answered when nobody can be served the old row any more:
+# after a lease, an entry's three seconds, and a margin.
+UNCONFIRMED_S = 4.05
 
 
 class Using:
