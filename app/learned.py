@@ -2,7 +2,7 @@
 
 They need the extra `evaluate` and the networks' files, in a folder that the operator names: nothing
 is fetched. Figures are comparable only with figures of the same files, so their digests go along.
-What was decided, and what else there was: docs/adr/0024-measures-by-networks.md.
+What was decided, and what else there was: docs/adr/0025-measures-by-networks.md.
 """
 
 from __future__ import annotations
