@@ -124,7 +124,8 @@ def prometheus(folder: Path, *targets: str) -> Iterator[httpx.Client]:
     ]
     with (folder / "log").open("w") as log, subprocess.Popen(command, stderr=log) as process:
         try:
-            yield httpx.Client(base_url=f"http://127.0.0.1:{port}/api/v1", timeout=5)
+            with httpx.Client(base_url=f"http://127.0.0.1:{port}/api/v1", timeout=5) as api:
+                yield api
         finally:
             process.terminate()
 
