@@ -25,7 +25,8 @@ from app.metrics import STORAGE_FAILURES
 log = structlog.get_logger(__name__)
 
 _KEY = re.compile(r"[a-z0-9][a-z0-9_.-]*(/[a-z0-9.][a-z0-9_.-]*)*")
-_PUT_TRIES = 5
+# Who deletes begins anew while it finds something: the two may meet several times in a row.
+_PUT_TRIES = 20
 _FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 DRAFT = ".draft-"
 
