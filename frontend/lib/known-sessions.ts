@@ -29,6 +29,8 @@ const GIVEN_UP_MS = 10 * 60_000;
 const ASKED_AGAIN_MS = 24 * 3_600_000;
 
 const expiry = (one: Known) => Date.parse(one.expiresAt);
+/** Whether the server may hold it for expired, whose clock may be ahead of what is known of it. */
+const mayBeOver = (one: Known, nowMs: number) => expiry(one) - CLOCK_MS <= nowMs;
 
 /** What is known once these sessions have been seen; newest first. */
 export function remember(known: Known[], sessions: Session[]): Known[] {
@@ -47,7 +49,7 @@ export function remember(known: Known[], sessions: Session[]): Known[] {
 export function erased(known: Known[], live: Session[], nowMs: number): Known[] {
   const ids = new Set(live.map((one) => one.id));
   return known
-    .filter((one) => !ids.has(one.id) && (one.erasedAt !== null || expiry(one) - CLOCK_MS <= nowMs))
+    .filter((one) => !ids.has(one.id) && (one.erasedAt !== null || mayBeOver(one, nowMs)))
     .sort((one, other) => expiry(other) - expiry(one));
 }
 
@@ -62,7 +64,7 @@ export function toAsk(known: Known[], live: Session[], complete: boolean, nowMs:
     if (ids.has(one.id)) return false;
     const rest = one.erasedAt === null ? PATIENCE_MS : ASKED_AGAIN_MS;
     if (one.askedMs !== null && nowMs - one.askedMs < rest) return false;
-    return expiry(one) + SETTLED_MS <= nowMs || (complete && nowMs < expiry(one));
+    return expiry(one) + SETTLED_MS <= nowMs || (complete && !mayBeOver(one, nowMs));
   });
 }
 
@@ -78,7 +80,7 @@ export function settle(
     // What its owner deleted has been told already, and is to leave nothing.
     if (receipt?.statement.reason === "request") return [];
     if (receipt) return [{ ...one, erasedAt: receipt.statement.erased_at, askedMs: nowMs }];
-    const waits = expiry(one) <= nowMs && nowMs < expiry(one) + GIVEN_UP_MS;
+    const waits = mayBeOver(one, nowMs) && nowMs < expiry(one) + GIVEN_UP_MS;
     return waits && one.erasedAt === null ? [{ ...one, askedMs: nowMs }] : [];
   });
 }

@@ -94,6 +94,19 @@ describe("an expired session", () => {
   });
 });
 
+describe("a session that the server no longer names a moment before its time", () => {
+  const moment = EXPIRY - 400; // the clock is known to the second at best
+
+  test("is told as expired, and its receipt not asked for yet", () => {
+    expect(erased(known, [], moment)).toEqual(known);
+    expect(toAsk(known, [], true, moment)).toEqual([]);
+  });
+
+  test("is kept where its receipt was asked for and is not there yet", () => {
+    expect(settle(known, "one", null, moment)).toHaveLength(1);
+  });
+});
+
 describe("a session that is missing before its time", () => {
   test("is asked for where the server has named all there are", () => {
     expect(toAsk(known, [], true, EXPIRY - HOUR)).toEqual(known);
