@@ -73,7 +73,10 @@ WITHIN_WARP = {
     "app.engines.warp.lower_layers": 1.09,
     "app.engines.warp.engine": 1.10,
 }
-EMPTY_PACKAGES = {"app", "app.engines.conformance", "app.middleware", "app.routers", "app.services"}
+EMPTY_PACKAGES = {
+    *("app", "app.commands", "app.engines.conformance", "app.middleware", "app.routers"),
+    "app.services",
+}
 
 
 def read_levels() -> dict[str, float]:

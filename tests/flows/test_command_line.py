@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import pkgutil
 import re
 import socket
 from collections.abc import Iterator
@@ -10,9 +11,21 @@ from contextlib import contextmanager
 
 import pytest
 
-from app.__main__ import _listen, main
+from app.__main__ import _parser, main
+from app.commands.serving import listen
 from app.errors import TryOnError
 from tests.flows.conftest import Run, Serve, wait_for
+
+
+def test_every_command_is_there() -> None:
+    """They are named by words, and loaded only when somebody asks for one."""
+    (commands,) = (
+        action.choices for action in _parser()._actions if isinstance(action.choices, dict)
+    )
+    named = {one.get_default("command") for one in commands.values()}
+
+    assert len(named) == len(commands)
+    assert all(map(callable, (pkgutil.resolve_name(f"app.commands.{name}") for name in named)))
 
 
 @pytest.mark.parametrize(
@@ -37,8 +50,8 @@ def test_a_number_out_of_bounds_is_wrong_usage(
 
 
 def test_a_port_that_somebody_took_a_moment_ago_is_one_sentence() -> None:
-    with _listen("127.0.0.1", 0) as first, pytest.raises(TryOnError, match="Set HOST or PORT"):
-        _listen("127.0.0.1", first.getsockname()[1])
+    with listen("127.0.0.1", 0) as first, pytest.raises(TryOnError, match="Set HOST or PORT"):
+        listen("127.0.0.1", first.getsockname()[1])
 
 
 @pytest.mark.slow

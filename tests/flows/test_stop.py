@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 
-from app.__main__ import CLOSE_CONNECTIONS_S
+from app.commands.serving import CLOSE_CONNECTIONS_S
 from app.database import Db
 from app.runtime import WORKER_GRACE_S
 from app.services.queue import Bell
