@@ -124,7 +124,7 @@ def test_own_pictures_and_a_connection_that_is_lost(visit: MakeVisit) -> None:
     me = visit().open()
     drop(me.page, me.garment, {"shirt.webp": (GARMENTS / "henley.webp").read_bytes()})
     expect(me.garment.get_by_role("img", name="Your own garment")).to_be_visible()
-    me.context.set_offline(True)
+    me.go_offline()
     expect(me.preview.get_by_role("alert")).to_be_visible()
 
     me.look("offline", at=me.garment)

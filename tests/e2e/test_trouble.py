@@ -40,14 +40,13 @@ def test_a_reload_in_the_middle_goes_on(visit: MakeVisit) -> None:
 
 def test_a_connection_that_is_lost_is_told_and_it_goes_on_by_itself(visit: MakeVisit) -> None:
     me = visit(SLOW).open()
-    me.forgive("ERR_INTERNET_DISCONNECTED")
     me.choose()
     me.press.click()
     expect(me.preview.get_by_role("button", name="Cancel")).to_be_visible()
 
-    me.context.set_offline(True)
+    me.go_offline()
     expect(me.preview.get_by_role("alert")).to_contain_text("You are offline.")
-    me.context.set_offline(False)
+    me.go_online()
 
     expect(me.preview.get_by_text("You are offline.")).to_have_count(0)
     me.wait_for_picture()
@@ -56,11 +55,11 @@ def test_a_connection_that_is_lost_is_told_and_it_goes_on_by_itself(visit: MakeV
 def test_offline_the_button_says_why_and_wakes_by_itself(visit: MakeVisit) -> None:
     me = visit().open()
     me.choose()
-    me.context.set_offline(True)
+    me.go_offline()
     expect(me.press).to_be_disabled()
     expect(me.press).to_have_accessible_description(re.compile("You are offline"))
 
-    me.context.set_offline(False)
+    me.go_online()
 
     expect(me.press).to_be_enabled()
     me.try_on()

@@ -74,6 +74,14 @@ class Visit:
         """Messages of the console like this belong to the test."""
         self.forgiven.append(pattern)
 
+    def go_offline(self) -> None:
+        """Whatever is still loading then fails, samples' pictures too."""
+        self.forgive("ERR_INTERNET_DISCONNECTED")
+        self.context.set_offline(True)
+
+    def go_online(self) -> None:
+        self.context.set_offline(False)
+
     def close(self) -> list[str]:
         """What went wrong: errors in the console, requests to other hosts."""
         self.context.close()
