@@ -136,7 +136,7 @@ def make_settings(database_url: str, tmp_path: Path) -> MakeSettings:
     """Settings of a quick, predictable installation; any may be given otherwise."""
 
     def make(**overrides: object) -> Settings:
-        return _settings(database_url, tmp_path, overrides)
+        return settings_of_tests(database_url, tmp_path, **overrides)
 
     return make
 
@@ -171,7 +171,7 @@ def make_shared_client(shared_database_url: str, shared_folder: Path) -> Iterato
     """The same for a whole file: a start takes half a second."""
 
     def make(**overrides: object) -> TestClient:
-        return _start(stack, _settings(shared_database_url, shared_folder, overrides))
+        return _start(stack, settings_of_tests(shared_database_url, shared_folder, **overrides))
 
     with ExitStack() as stack:
         yield make
@@ -205,7 +205,7 @@ class _Given(Settings):
         return (init_settings,)
 
 
-def _settings(database_url: str, folder: Path, overrides: dict[str, object]) -> Settings:
+def settings_of_tests(database_url: str, folder: Path, **overrides: object) -> Settings:
     values: dict[str, object] = {
         "database_url": database_url,
         "data_dir": folder / "data",
@@ -268,14 +268,17 @@ class Databases:
         self._tell(f"CREATE DATABASE {name} TEMPLATE {self._template}")
         return name
 
+    def empty(self, url: str) -> bool:
+        """Whether nothing of a test is left there but what it had from the template."""
+        with closing(_connect(url)) as connection:
+            for table in ("tryon_sessions", "deletion_receipts"):
+                connection.cursor().execute(f"DELETE FROM {table}")
+            return _fingerprint(connection) == self._print
+
     def _take_back(self, name: str) -> None:
         try:
             self._end_connections(name)
-            with closing(_connect(self._named(name))) as connection:
-                for table in ("tryon_sessions", "deletion_receipts"):
-                    connection.cursor().execute(f"DELETE FROM {table}")
-                whole = _fingerprint(connection) == self._print
-            if whole:
+            if self.empty(self._named(name)):
                 new = self._next()
                 self._end_connections(name)
                 self._tell(f"ALTER DATABASE {name} RENAME TO {new}")

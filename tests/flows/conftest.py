@@ -5,13 +5,13 @@ from __future__ import annotations
 import multiprocessing
 import os
 import re
+import shutil
 import signal
 import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from datetime import timedelta
-from functools import partial
 from itertools import count
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
@@ -21,14 +21,17 @@ import httpx
 import psutil
 import psycopg2
 import pytest
+import structlog
+from fastapi.testclient import TestClient
 from sqlalchemy import CursorResult, event, select, text
 from sqlalchemy.exc import OperationalError
 from sqlalchemy.orm import Session
 
-from app import runtime
+from app import logs, runtime
 from app.database import Db
 from app.engines.pool import EnginePool
 from app.engines.registry import find
+from app.main import create_app
 from app.metrics import REGISTRY
 from app.models import TryOnSession
 from app.services.attempts import Attempts, WorkerLimits
@@ -41,7 +44,7 @@ from app.services.storage import LocalStorage, Storage
 from app.services.worker import Worker
 from app.signing import Keyring
 from tests import pictures
-from tests.conftest import SECRET, MakeClient
+from tests.conftest import SECRET, Databases, settings_of_tests
 from tests.flows import program
 from tests.patience import patient
 from tests.servers import Redis
@@ -322,16 +325,107 @@ def uploads(tmp_path: Path) -> Path:
     return tmp_path / "uploads"
 
 
-@pytest.fixture
-def shopper(make_client: MakeClient, monkeypatch: pytest.MonkeyPatch) -> Shopper:
-    """Uses a server without a worker: what is created keeps waiting.
+class Follower(Leader):
+    """Leads nobody, and holds no connection for it."""
 
-    It neither purges nor recovers: the tests do, and found at times that it had been quicker, or
-    just held the row. So it leads nobody but itself.
+    def leads(self) -> bool:
+        return False
+
+
+class House:
+    """One server for a file's tests, each of which finds its database and its folder empty.
+
+    It does nothing by itself: no worker, so that what is created keeps waiting; neither purges nor
+    takes back nor calls, because the tests do, and found at times that it had been quicker, or just
+    held the row.
     """
-    monkeypatch.setattr(runtime, "RECOVER_EVERY_S", 3600)
-    monkeypatch.setattr(runtime, "Leader", partial(Leader, key=2))
-    return Shopper(make_client(lease_seconds=3 * 3600))
+
+    def __init__(self, databases: Databases, folder: Path) -> None:
+        self._databases = databases
+        self.folder = folder
+        self._open = ExitStack()
+        self._client: TestClient | None = None
+        self.url = ""
+        self._begin()
+
+    def _begin(self) -> None:
+        self.url = self._open.enter_context(self._databases.one())
+        self._client = None
+
+    @property
+    def client(self) -> TestClient:
+        """It starts when it is asked for, and again after a test that has left a trace."""
+        settings = settings_of_tests(
+            self.url, self.folder, lease_seconds=3 * 3600, webhook_delivery=False
+        )
+        if self._client is None:
+            with pytest.MonkeyPatch.context() as patch:
+                patch.setattr(runtime, "Leader", Follower)
+                app = TestClient(create_app(settings), raise_server_exceptions=False)
+                self._client = self._open.enter_context(app)
+        # Others that ran since have sent all logging elsewhere.
+        logs.configure(style=settings.log_format, level=settings.log_level)
+        return self._client
+
+    def empty(self) -> None:
+        """Make room for the next test."""
+        for entry in self.folder.iterdir():
+            shutil.rmtree(entry) if entry.is_dir() else entry.unlink()
+        try:
+            as_new = self._databases.empty(self.url)
+        except psycopg2.Error:
+            as_new = False
+        if not as_new:
+            self.close()
+            self._begin()
+
+    def close(self) -> None:
+        self._open.close()
+
+
+@pytest.fixture(scope="module")
+def house(databases: Databases, tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
+    one = House(databases, tmp_path_factory.mktemp("house"))
+    yield one
+    one.close()
+
+
+@pytest.fixture
+def in_house(request: pytest.FixtureRequest) -> Iterator[House | None]:
+    """Where the test's shopper is: other programs and files of the test are there, too."""
+    if "shopper" not in request.fixturenames:
+        yield None
+        return
+    house: House = request.getfixturevalue("house")
+    yield house
+    house.empty()
+
+
+@pytest.fixture
+def database_url(in_house: House | None, databases: Databases) -> Iterator[str]:
+    """An empty database; the house's, for tests with a shopper."""
+    if in_house is not None:
+        yield in_house.url
+        return
+    with databases.one() as url:
+        yield url
+
+
+@pytest.fixture
+def tmp_path(in_house: House | None, tmp_path: Path) -> Path:
+    """An empty folder; the house's, for tests with a shopper."""
+    return tmp_path if in_house is None else in_house.folder
+
+
+@pytest.fixture
+def shopper(in_house: House, database_url: str) -> Iterator[Shopper]:
+    """Uses a server without a worker: what is created keeps waiting."""
+    in_house.client.headers.clear()
+    client = in_house.client
+    headers = client.headers.copy()
+    yield Shopper(client)
+    client.headers = headers
+    structlog.reset_defaults()
 
 
 Sql = Callable[..., Any]
