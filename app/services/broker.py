@@ -18,6 +18,7 @@ import structlog
 
 from app.errors import SettingsError
 from app.metrics import RINGS
+from app.services.redis_client import open_redis
 
 log = structlog.get_logger(__name__)
 
@@ -231,13 +232,7 @@ def make_ringer(url: str) -> Ringer:
     Raises SettingsError where Celery is not installed.
     """
     celery = make_celery(url)
-    from redis import Redis  # noqa: PLC0415 - a laptop has none
-    from redis.backoff import NoBackoff  # noqa: PLC0415
-    from redis.retry import Retry  # noqa: PLC0415
-
-    redis = Redis.from_url(
-        url, socket_timeout=1, socket_connect_timeout=1, retry=Retry(NoBackoff(), 0)
-    )
+    redis: Any = open_redis(url, setting="TASK_QUEUE=celery", patience_s=1)
 
     def send(session_id: UUID, engine: str) -> None:
         celery.send_task(TASK, args=[str(session_id)], queue=queue_of(engine))

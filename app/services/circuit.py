@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Callable
 from functools import cache
+from typing import TypeVar
 
 import structlog
 
@@ -20,6 +22,8 @@ PATIENCE_S = 0.25
 AWAY_S = 1.0
 """Between two looks at whether it is back, each by one call."""
 
+T = TypeVar("T")
+
 
 class Circuit:
     """For any number of threads and event loops."""
@@ -28,6 +32,18 @@ class Circuit:
         self._guard = threading.Lock()
         self._away = False
         self._ask_again_at = 0.0
+
+    def ask(self, call: Callable[[], T]) -> T | None:
+        """What a call of Redis returns; None where it fails, or is not made."""
+        if not self.may_ask():
+            return None
+        try:
+            answer = call()
+        except Exception as exc:  # noqa: BLE001 - whatever it is, all work without Redis
+            self.has_failed(exc)
+            return None
+        self.has_answered()
+        return answer
 
     def may_ask(self) -> bool:
         """False while Redis is away, but for one who looks whether it is back.

@@ -19,6 +19,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, suppress
+from functools import partial
 from itertools import count
 from typing import Any
 from uuid import UUID
@@ -27,14 +28,14 @@ import structlog
 
 from app.crud import News
 from app.database import Told
-from app.errors import SettingsError
 from app.metrics import NEWS
+from app.services.circuit import circuit_of
+from app.services.redis_client import open_redis
 
 log = structlog.get_logger(__name__)
 
-PATIENCE_S = 0.25
-# Between two tries while Redis is away; then twice that, up to the second.
-RETRY_S, RETRY_MOST_S = 0.25, 2.0
+# Between two tries to listen, as far as the circuit lets one.
+RETRY_S = 0.25
 # How often who listens asks whether Redis is still there, and says that a worker is. Without a word
 # from it for so long the connection is given up.
 PING_S, DEAF_S = 2.0, 4.0
@@ -59,21 +60,11 @@ class PubSub:
     """
 
     def __init__(self, url: str, *, name: str, keys: Sequence[bytes]) -> None:
-        try:
-            from redis import Redis, RedisError  # noqa: PLC0415 - a laptop has none
-            from redis.backoff import NoBackoff  # noqa: PLC0415
-            from redis.retry import Retry  # noqa: PLC0415
-        except ImportError as exc:
-            raise SettingsError(
-                "EVENTS=redis needs packages that are not here: install requirements-cluster.txt."
-            ) from exc
-        self._redis: Any = Redis.from_url(
-            url,
-            socket_timeout=PATIENCE_S,
-            socket_connect_timeout=PATIENCE_S,
-            retry=Retry(NoBackoff(), 0),  # the client tries three times by itself, with pauses
-        )
+        self._redis: Any = open_redis(url, setting="EVENTS=redis")
+        from redis import RedisError  # noqa: PLC0415 - a laptop has none
+
         self._errors = (RedisError, OSError)
+        self._circuit = circuit_of(url)
         self._channel = f"{name}:news"
         self._workers = f"{name}:workers"
         self._envelopes = Envelopes(keys)
@@ -86,6 +77,7 @@ class PubSub:
         self._sending = threading.Thread(target=self._send_always, name="news-out", daemon=True)
         self._hearing = threading.Thread(target=self._hear_always, name="news-in", daemon=True)
         self.connected = threading.Event()
+        self._deaf = False
 
     def tell(self, told: Sequence[Told]) -> None:
         """After a commit, in its thread: hand over what is to be told, and go on."""
@@ -115,12 +107,13 @@ class PubSub:
 
     def workers(self) -> list[str] | None:
         """The names of the live ones, on all hosts; None where that cannot be known."""
-        try:
-            now, _ = self._redis.time()
-            names = self._redis.zrangebyscore(self._workers, now - ALIVE_S, "+inf")
-        except self._errors:
-            return None
-        return sorted(name.decode() for name in names)
+        names = self._circuit.ask(self._present_ones)
+        return None if names is None else sorted(name.decode() for name in names)
+
+    def _present_ones(self) -> list[bytes]:
+        now, _ = self._redis.time()
+        names: list[bytes] = self._redis.zrangebyscore(self._workers, now - ALIVE_S, "+inf")
+        return names
 
     def stop(self) -> None:
         """Send what is left, if Redis takes it, and end."""
@@ -138,21 +131,12 @@ class PubSub:
     # --- sending ---
 
     def _send_always(self) -> None:
-        away = _Away("news-out")
         for batch in iter(self._next, []):
             for kind, session_id in batch:
                 self._hear_safely(kind, session_id)
-            if away.resting:
-                NEWS.labels("dropped").inc(len(batch))
-                continue
-            try:
-                self._redis.publish(self._channel, self._envelopes.seal(batch))
-            except self._errors as exc:
-                NEWS.labels("dropped").inc(len(batch))
-                away.note(exc)
-            else:
-                NEWS.labels("sent").inc(len(batch))
-                away.over()
+            message = self._envelopes.seal(batch)
+            heard_by = self._circuit.ask(partial(self._redis.publish, self._channel, message))
+            NEWS.labels("dropped" if heard_by is None else "sent").inc(len(batch))
 
     def _next(self) -> list[Told]:
         """What waits to be sent, as soon as something does; nothing where this ends."""
@@ -163,20 +147,31 @@ class PubSub:
     # --- hearing ---
 
     def _hear_always(self) -> None:
-        away = _Away("news-in")
         while not self._stopping.is_set():
-            try:
-                self._listen(away)
-            except self._errors as exc:
-                away.note(exc)
-            except Exception:  # a process edge: listening must never end
-                log.exception("news.failed")
-                away.note(None)
-            finally:
+            if self._circuit.ask(self._redis.ping):
+                try:
+                    self._listen()
+                except self._errors as exc:
+                    self._note_deaf(type(exc).__name__)
+                except Exception:  # a process edge: listening must never end
+                    log.exception("news.failed")
                 self.connected.clear()
-            self._stopping.wait(away.pause_s)
+            self._stopping.wait(RETRY_S)
 
-    def _listen(self, away: _Away) -> None:
+    def _note_deaf(self, error: str) -> None:
+        """A line where it ends, and where it begins again, and none for tries in between."""
+        if not self._deaf:
+            log.warning("news.away", error=error)
+        self._deaf = True
+
+    def _note_hearing(self) -> None:
+        if self._deaf:
+            log.info("news.back")
+        self._deaf = False
+        self.connected.set()
+        self._on_return()
+
+    def _listen(self) -> None:
         with closing(self._redis.pubsub()) as pubsub:
             pubsub.subscribe(self._channel)
             heard = time.monotonic()
@@ -196,9 +191,7 @@ class PubSub:
                     for kind, session_id in self._envelopes.open(message["data"]):
                         self._hear_safely(kind, session_id)
                 elif message["type"] == "subscribe":
-                    away.over()
-                    self.connected.set()
-                    self._on_return()
+                    self._note_hearing()
 
     def _hear_safely(self, kind: str, session_id: UUID) -> None:
         try:
@@ -253,27 +246,3 @@ class Envelopes:
             with suppress(InvalidTag, ValueError):
                 return siv.decrypt(message, None)
         return None
-
-
-class _Away:
-    """Whether Redis is, as one thread knows it; a line in the log when that changes."""
-
-    def __init__(self, thread: str) -> None:
-        self._thread = thread
-        self._until = 0.0
-        self.pause_s = 0.0
-
-    @property
-    def resting(self) -> bool:
-        return time.monotonic() < self._until
-
-    def note(self, exc: Exception | None) -> None:
-        if not self.pause_s:
-            log.warning("news.away", thread=self._thread, error=type(exc).__name__)
-        self.pause_s = min(2 * self.pause_s, RETRY_MOST_S) or RETRY_S
-        self._until = time.monotonic() + self.pause_s
-
-    def over(self) -> None:
-        if self.pause_s:
-            log.info("news.back", thread=self._thread)
-        self.pause_s = 0.0

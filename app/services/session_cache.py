@@ -16,10 +16,10 @@ import json
 import secrets
 import threading
 import time
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from typing import Any, TypeVar
+from typing import Any
 from uuid import UUID
 
 from cryptography.exceptions import InvalidTag
@@ -27,10 +27,10 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from app.crud import News, Seen
 from app.database import Told
-from app.errors import SettingsError
 from app.metrics import SESSION_CACHE
 from app.models import TryOnSession
-from app.services.circuit import PATIENCE_S, circuit_of
+from app.services.circuit import circuit_of
+from app.services.redis_client import open_redis
 from app.states import FINAL, Status
 
 LEASE_S = 1.0
@@ -68,8 +68,6 @@ _PLAIN = ("user_token", "engine", "attempts", "stage", "progress", "delete_input
 _INSTANTS = ("created_at", "updated_at", "expires_at", "started_at")
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
-T = TypeVar("T")
-
 
 @dataclass(frozen=True)
 class Asked:
@@ -106,8 +104,9 @@ class SessionCache:
         """So long after a commit no entry of before it is left."""
         self._connected_at: float | None = None
         # Of its own: no other thread's call makes it connect anew.
-        self._reader = _client(url, self._note_connection)
-        self._writer = _client(url, None)
+        setting = "SESSION_CACHE=redis"
+        self._reader: Any = open_redis(url, setting=setting, on_connect=self._note_connection)
+        self._writer: Any = open_redis(url, setting=setting)
         self._read_script = self._reader.register_script(_READ)
         self._fill_script = self._reader.register_script(_FILL)
         self._guard = threading.Lock()
@@ -121,7 +120,7 @@ class SessionCache:
         connection, at = self._connected_at, time.time()
         lease = _LEASE + secrets.token_bytes(16)
         places = [_place(one) for one in session_ids]
-        reply: list[bytes] | None = self._ask(
+        reply: list[bytes] | None = self._circuit.ask(
             lambda: self._read_script(keys=places, args=[lease, self._lease_ms])
         )
         if reply is None:
@@ -149,8 +148,8 @@ class SessionCache:
             for place in [_place(session_id)]
         }
         if entries:
-            args = [asked.lease, self._keep_ms, *entries.values()]
-            self._ask(lambda: self._fill_script(keys=list(entries), args=args))
+            args: list[Any] = [asked.lease, self._keep_ms, *entries.values()]
+            self._circuit.ask(lambda: self._fill_script(keys=list(entries), args=args))
 
     def hear(self, told: Sequence[Told]) -> None:
         """Forget what has changed, right after the commit; for `database.on_commit`."""
@@ -158,7 +157,7 @@ class SessionCache:
         erased = {session_id for kind, session_id in told if kind == News.ERASED}
         end = time.monotonic() + self.end_s
         places = [_place(one) for one in changed]
-        confirmed = self._ask(lambda: self._writer.delete(*places)) is not None
+        confirmed = self._circuit.ask(lambda: self._writer.delete(*places)) is not None
         if not confirmed:
             SESSION_CACHE.labels("unconfirmed").inc(len(changed))
         with self._guard:
@@ -194,18 +193,6 @@ class SessionCache:
     def close(self) -> None:
         self._reader.close()
         self._writer.close()
-
-    def _ask(self, call: Callable[[], T]) -> T | None:
-        """What Redis says; None where it does not."""
-        if not self._circuit.may_ask():
-            return None
-        try:
-            answer = call()
-        except Exception as exc:  # noqa: BLE001 - whatever it is, the database has the row
-            self._circuit.has_failed(exc)
-            return None
-        self._circuit.has_answered()
-        return answer
 
     def _note_connection(self, connection: Any) -> None:
         connection.on_connect()
@@ -245,25 +232,6 @@ class SessionCache:
                 continue
             return None if abs(at - packed["at"]) > self.end_s else _unpack(session_id, packed)
         return None
-
-
-def _client(url: str, on_connect: Callable[[Any], None] | None) -> Any:
-    try:
-        from redis import Redis  # noqa: PLC0415 - a laptop has no Redis
-        from redis.backoff import NoBackoff  # noqa: PLC0415
-        from redis.retry import Retry  # noqa: PLC0415
-    except ImportError as exc:
-        raise SettingsError(
-            "SESSION_CACHE=redis needs packages that are not here: "
-            "install requirements-cluster.txt."
-        ) from exc
-    return Redis.from_url(
-        url,
-        socket_timeout=PATIENCE_S,
-        socket_connect_timeout=PATIENCE_S,
-        retry=Retry(NoBackoff(), 0),  # the client tries three times
-        redis_connect_func=on_connect,
-    )
 
 
 def _place(session_id: UUID) -> str:

@@ -11,10 +11,10 @@ from typing import Any
 
 from limits import RateLimitItem, parse
 
-from app.errors import SettingsError
 from app.metrics import LIMITER_ERRORS
 from app.services.circuit import PATIENCE_S, circuit_of
 from app.services.ratelimit import RateLimiter, Scope, Verdict, verdict
+from app.services.redis_client import ask_once, missing
 
 
 class SharedLimiter:
@@ -28,18 +28,13 @@ class SharedLimiter:
             from limits.aio.storage import RedisStorage  # noqa: PLC0415 - a laptop has no Redis
             from limits.aio.strategies import MovingWindowRateLimiter  # noqa: PLC0415
             from redis.asyncio.retry import Retry  # noqa: PLC0415
-            from redis.backoff import NoBackoff  # noqa: PLC0415
         except ImportError as exc:
-            raise SettingsError(
-                "REDIS_URL needs packages that are not here: install requirements-cluster.txt."
-            ) from exc
+            raise missing("REDIS_URL") from exc
         storage = RedisStorage(
             f"async+{url}",
             implementation="redispy",
             key_prefix="tryonai:limit",
-            socket_timeout=PATIENCE_S,
-            socket_connect_timeout=PATIENCE_S,
-            retry=Retry(NoBackoff(), 0),  # type: ignore[arg-type] # the client tries three times
+            **ask_once(Retry),
         )
         bridge: Any = storage.bridge  # its kind has what the protocol does not name
         self._redis = bridge.get_connection()
