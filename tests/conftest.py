@@ -27,6 +27,7 @@ from fastapi.testclient import TestClient
 from pydantic_settings import PydanticBaseSettingsSource
 from sqlalchemy.engine import make_url
 
+from app import runtime
 from app.config import Settings, load_settings
 from app.database import Db, engine_of, migrate, open_db
 from app.engines.warp import weights
@@ -35,6 +36,7 @@ from app.postgres import EmbeddedPostgres
 from app.services import cleanup
 from app.services.storage import LocalStorage
 from tests import cloudinary as cloudinary_replay
+from tests import warm
 from tests.cloudinary import Cloudinary
 from tests.seaweed import SeaweedFS, running
 
@@ -67,6 +69,15 @@ def no_purge_by_itself() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(cleanup, "FIRST_PURGE", timedelta(hours=1))
         yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def warm_engines() -> Iterator[None]:
+    """Workers in this process take over the mock engines that those before them had loaded."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(runtime, "EnginePool", warm.WarmPool)
+        yield
+    warm.end_all()
 
 
 @pytest.fixture(scope="session")

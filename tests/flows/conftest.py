@@ -29,7 +29,6 @@ from sqlalchemy.orm import Session
 
 from app import logs, runtime
 from app.database import Db
-from app.engines.pool import EnginePool
 from app.engines.registry import find
 from app.main import create_app
 from app.metrics import REGISTRY
@@ -48,6 +47,7 @@ from tests.conftest import SECRET, Databases, settings_of_tests
 from tests.flows import program
 from tests.patience import patient
 from tests.servers import Redis
+from tests.warm import WarmPool
 
 URL = "/api/tryon/sessions"
 TOKEN = "visitor-of-the-flows"
@@ -544,8 +544,7 @@ def working(
     bell = bell or Bell()
     specs = {name: find(name, options.get(name)) for name in (engine, *others)}
     engines = {
-        name: EnginePool(spec, memory_mb=memory_mb, slots=concurrency)
-        for name, spec in specs.items()
+        name: WarmPool(spec, memory_mb=memory_mb, slots=concurrency) for name, spec in specs.items()
     }
     attempts = Attempts(
         db,

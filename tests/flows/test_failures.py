@@ -11,6 +11,7 @@ from app.database import Db
 from app.engines import process
 from app.services import cleanup
 from app.services.storage import LocalStorage
+from tests import warm
 from tests.conftest import MakeClient
 from tests.flows.conftest import LOSE_LEASES, Nobody, Shopper, Sql, files_in, wait_for, working
 
@@ -196,6 +197,7 @@ def test_an_engine_that_hangs_as_it_loads_holds_up_no_other(
 ) -> None:
     _ask_for(sql, LOADS_FOR_EVER, shopper.submit())
     monkeypatch.setattr(process, "LOAD_TIMEOUT_S", 0.5)
+    warm.end_all()
 
     with working(db, storage, others=(LOADS_FOR_EVER,), lease_s=0.5) as worker:
         wait_for(lambda: worker.engine_trouble)
