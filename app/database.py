@@ -246,6 +246,11 @@ def advisory_lock(db: Db, key: int) -> Iterator[bool]:
 MIGRATION_LOCK = 727_004
 
 
+def newest_revision() -> str:
+    """The last migration's: their files are named by their revisions, which count up."""
+    return max(file.name for file in MIGRATIONS.glob("versions/[0-9]*.py")).partition("_")[0]
+
+
 def has_schema(db: Db) -> bool:
     """Whether any of our migrations has been here. Raises DatabaseUnavailable."""
     try:
@@ -255,12 +260,26 @@ def has_schema(db: Db) -> bool:
         raise translate(exc) or exc from exc
 
 
+def _is_current(db: Db) -> bool:
+    """Whether no migration is left to do; all of a start's are committed together."""
+    if not has_schema(db):
+        return False
+    try:
+        with db() as tx:
+            found = tx.scalars(text("SELECT version_num FROM alembic_version")).all()
+    except DBAPIError as exc:
+        raise translate(exc) or exc from exc
+    return found == [newest_revision()]
+
+
 def migrate(db: Db) -> None:
     """Bring the schema up to date; any number of processes may do it at once.
 
     Raises DatabaseUnavailable, or SettingsError when a newer version has been here before.
     """
-    # Only a start needs Alembic, and it takes a tenth of a second to import.
+    if _is_current(db):
+        return
+    # Few starts need Alembic, and it takes a tenth of a second to import.
     from alembic import command  # noqa: PLC0415
     from alembic.config import Config  # noqa: PLC0415
     from alembic.util import CommandError  # noqa: PLC0415

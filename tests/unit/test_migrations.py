@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -9,10 +10,11 @@ from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.config import Config
 from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
 from alembic.util import CommandError
 from sqlalchemy import inspect, text
 
-from app.database import MIGRATIONS, Base, Db, engine_of, migrate
+from app.database import MIGRATIONS, Base, Db, engine_of, migrate, newest_revision
 from app.errors import SettingsError
 from app.models import TryOnSession
 from app.states import Status
@@ -82,6 +84,18 @@ def test_two_processes_may_migrate_at_once(db: Db) -> None:
         list(pool.map(migrate, [db] * 4))
 
     assert TryOnSession.__tablename__ in inspect(engine_of(db)).get_table_names()
+
+
+def test_the_newest_revision_is_known_without_alembic() -> None:
+    assert newest_revision() == ScriptDirectory(str(MIGRATIONS)).get_current_head()
+
+
+def test_a_start_that_has_nothing_to_migrate_needs_no_alembic(
+    db: Db, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "alembic", None)
+
+    migrate(db)
 
 
 def test_a_database_of_a_newer_version_is_refused_in_words(db: Db) -> None:
