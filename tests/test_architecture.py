@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import re
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -124,6 +125,11 @@ def level(module: str) -> float | None:
     return -1 if module in EMPTY_PACKAGES else LEVELS.get(module)
 
 
+@cache
+def tree_of(file: Path) -> ast.Module:
+    return ast.parse(file.read_text())
+
+
 def imports(file: Path) -> Iterator[tuple[str, str | None]]:
     """Each module of ours that this file imports, and the name taken from it, if any.
 
@@ -141,8 +147,7 @@ def imports(file: Path) -> Iterator[tuple[str, str | None]]:
 
 def _statements(file: Path) -> Iterator[ast.AST]:
     """All but what runs only where the file is started as a program: there it is its own edge."""
-    tree = ast.parse(file.read_text())
-    for node in tree.body:
+    for node in tree_of(file).body:
         if not (isinstance(node, ast.If) and ast.unparse(node.test) == "__name__ == '__main__'"):
             yield from ast.walk(node)
 
@@ -152,7 +157,7 @@ def test_no_import_is_relative() -> None:
     relative = [
         name
         for name, file in MODULES.items()
-        for node in ast.walk(ast.parse(file.read_text()))
+        for node in ast.walk(tree_of(file))
         if isinstance(node, ast.ImportFrom) and node.level
     ]
 
@@ -202,7 +207,7 @@ def test_facts_and_tools_know_nothing_of_http() -> None:
 
 
 def _packages(file: Path) -> Iterator[str]:
-    for node in ast.walk(ast.parse(file.read_text())):
+    for node in ast.walk(tree_of(file)):
         if isinstance(node, ast.Import):
             yield from (one.name.split(".")[0] for one in node.names)
         elif isinstance(node, ast.ImportFrom):
