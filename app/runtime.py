@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
+from uuid import UUID
 
 import structlog
 from anyio import CapacityLimiter
@@ -365,7 +366,9 @@ def open_runtime(settings: Settings) -> Iterator[Runtime]:
         stack.callback(engine_of(locks).dispose)
         bell = Bell()
         engines = offered_engines(settings)
-        shared = Polls(reads)
+        # Who waits for a change is told of it by news, which may be here before the cache has heard
+        # of it.
+        shared = Polls(reads, behind=cache)
         broker = _broker(settings)
         yield Runtime(
             settings=settings,
@@ -375,8 +378,6 @@ def open_runtime(settings: Settings) -> Iterator[Runtime]:
             db=db,
             reads=reads,
             polls=shared if cache is None else Polls(reads, cache),
-            # Who waits for a change is told of it by news, which may be here before the cache has
-            # heard of it.
             waits=Waits(shared, reads),
             cache=cache,
             storage=storage_of(settings),
@@ -508,9 +509,16 @@ def _courier(runtime: Runtime) -> Courier:
         # With lookups of its own: what creates name must not hold up deliveries.
         Caller(Receivers(private=private, lookups=LOOKUPS)),
         keys=runtime.webhook_keys,
+        before_call=_forgetting(runtime.cache),
         clock=time.time,
         user_agent=f"TryOnAI/{__version__}",
     )
+
+
+def _forgetting(cache: SessionCache | None) -> Callable[[UUID], object]:
+    if cache is None:
+        return lambda _: None
+    return lambda session_id: cache.forget([session_id])
 
 
 def _events(runtime: Runtime) -> Events:

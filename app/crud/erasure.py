@@ -12,7 +12,7 @@ from sqlalchemy.orm import Session
 from sqlalchemy.sql.elements import ColumnElement
 
 from app.crud.news import notify_all
-from app.crud.records import Erased, News
+from app.crud.records import Erased, Hidden, News
 from app.crud.terms import among, interval
 from app.models import TryOnSession
 from app.states import FINAL
@@ -21,24 +21,24 @@ _time_left_again = and_(TryOnSession.erasing.is_not(None), TryOnSession.expires_
 """Its erasure has begun, and then the clock was set back."""
 
 
-def expire(
-    tx: Session, session_ids: Collection[UUID], *, reason: str
-) -> dict[UUID, dict[str, Any]]:
+def expire(tx: Session, session_ids: Collection[UUID], *, reason: str) -> dict[UUID, Hidden]:
     """Make sessions invisible, and tell; returns those that there were, expired ones included.
 
     reason: why they are erased; of several who begin, the first one's counts.
-    Each comes with what it remembers of its pictures.
     """
+    row = TryOnSession
+    ended = and_(row.erasing.is_(None), row.expires_at <= func.now())
+    were = {one[0]: bool(one[1]) for one in _lock(tx, session_ids, ended)}
     change = (
-        update(TryOnSession)
-        .where(among(_locked(tx, session_ids)))
+        update(row)
+        .where(among(list(were)))
         .values(
-            expires_at=func.least(TryOnSession.expires_at, func.now()),
-            erasing=func.coalesce(TryOnSession.erasing, reason),
+            expires_at=func.least(row.expires_at, func.now()),
+            erasing=func.coalesce(row.erasing, reason),
         )
-        .returning(TryOnSession.id, TryOnSession.stored)
+        .returning(row.id, row.stored)
     )
-    found = {row.id: row.stored for row in tx.execute(change)}
+    found = {one.id: Hidden(one.stored, ended=were[one.id]) for one in tx.execute(change)}
     notify_all(tx, News.ERASED, list(found))
     return found
 
@@ -115,14 +115,18 @@ def remove(tx: Session, session_ids: Collection[UUID]) -> list[Erased]:
 
 
 def _locked(tx: Session, session_ids: Collection[UUID]) -> list[UUID]:
-    """Lock these rows one after the other, everybody in the same order.
+    return [found.id for found in _lock(tx, session_ids)]
+
+
+def _lock(tx: Session, session_ids: Collection[UUID], *more: ColumnElement[bool]) -> list[Any]:
+    """Lock these rows one after the other, everybody in the same order; ids, and more of them.
 
     A single UPDATE locks in the order of its plan, and two of them can end in a deadlock.
     """
     query = (
-        select(TryOnSession.id)
+        select(TryOnSession.id, *more)
         .where(among(session_ids))
         .order_by(TryOnSession.id)
         .with_for_update()
     )
-    return list(tx.scalars(query))
+    return list(tx.execute(query))

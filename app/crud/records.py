@@ -134,6 +134,16 @@ class Claimed(NamedTuple):
     session: TryOnSession
 
 
+class Hidden(NamedTuple):
+    """A session that nobody sees any more. ended: by itself, and not because it is erased.
+
+    stored: what it remembers of its pictures.
+    """
+
+    stored: dict[str, Any]
+    ended: bool
+
+
 class Erased(NamedTuple):
     """A row that was deleted. now: when, by the database's clock."""
 

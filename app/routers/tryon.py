@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
 from typing import Annotated, Any, BinaryIO
@@ -343,6 +343,15 @@ def _wants_receipt(prefer: Sequence[str] | None) -> bool:
     return preferences.parse(prefer or ()).get("return") == "representation"
 
 
+async def _let_cache_forget(rt: Runtime, hide: Callable[[], Sequence[UUID]]) -> None:
+    """Hide what is to be erased, and wait until no poll finds it, where there is a cache of them.
+
+    On the event loop: with Redis away that takes seconds, and threads are for who works.
+    """
+    if rt.cache is not None:
+        await rt.cache.settled(await to_thread.run_sync(hide))
+
+
 def _with_receipts(content: Document) -> Response:
     headers = {"Preference-Applied": _RETURN, "Cache-Control": "no-store"}
     return JSONResponse(content, headers=headers)
@@ -359,13 +368,15 @@ def _with_receipts(content: Document) -> Response:
         errors.DatabaseUnavailable,
     ),
 )
-def erase_one(session_id: UUID, rt: Rt, owners: Owners, prefer: Prefer = None) -> Response:
+async def erase_one(session_id: UUID, rt: Rt, owners: Owners, prefer: Prefer = None) -> Response:
     """Erase a session in any state: row and pictures; a running job is cancelled.
 
     One that is gone already, unknown or another's is answered with 204 too, without effect; what
     cannot be an id is 404.
     """
-    receipt = sessions.erase_one(rt.db, rt.storage, rt.issuer, session_id, owners=owners)
+    await _let_cache_forget(rt, partial(sessions.hide_one, rt.db, session_id, owners=owners))
+    erase = partial(sessions.erase_one, rt.db, rt.storage, rt.issuer, session_id, owners=owners)
+    receipt = await to_thread.run_sync(erase)
     if receipt is None or not _wants_receipt(prefer):
         return Response(status_code=204)
     return _with_receipts(receipt)
@@ -377,9 +388,11 @@ def erase_one(session_id: UUID, rt: Rt, owners: Owners, prefer: Prefer = None) -
     responses=_returning(ReceiptList)
     | documented(errors.UserTokenRequired, errors.RateLimited, errors.DatabaseUnavailable),
 )
-def erase_all(rt: Rt, owners: Owners, prefer: Prefer = None) -> Response:
+async def erase_all(rt: Rt, owners: Owners, prefer: Prefer = None) -> Response:
     """Erase everything of this user token."""
-    signed = sessions.erase_all(rt.db, rt.storage, rt.issuer, owners=owners)
+    await _let_cache_forget(rt, partial(sessions.hide_all, rt.db, owners=owners))
+    erase = partial(sessions.erase_all, rt.db, rt.storage, rt.issuer, owners=owners)
+    signed = await to_thread.run_sync(erase)
     if not _wants_receipt(prefer):
         return Response(status_code=204)
     return _with_receipts({"items": signed})

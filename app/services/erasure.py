@@ -65,12 +65,15 @@ def erase(
         return []
 
     def delete(session_id: UUID) -> Found | None:
-        return None if stopped() else delete_files(storage, session_id, known=known[session_id])
+        stored = known[session_id].stored
+        return None if stopped() else delete_files(storage, session_id, known=stored)
 
     tried = zip(known, _at_once(delete, list(known)), strict=True)
     done = {session_id: found for session_id, found in tried if found is not None}
     storage.settle(INPUTS, OUTPUTS)
-    settle(db, known)  # before the rows go: who finds none says at once that all is gone
+    # Before the rows go: who finds none says at once that all is gone. What ended by itself was
+    # kept by nobody for longer.
+    settle(db, [session_id for session_id, hidden in known.items() if not hidden.ended])
     with db.begin() as tx:
         rows = crud.remove(tx, done)
         signed = [_sign(issuer, row, done[row.id]) for row in rows]

@@ -23,11 +23,18 @@ BATCH = 100
 
 
 class Polls:
-    """For the coroutines of one event loop."""
+    """For the coroutines of one event loop.
 
-    def __init__(self, reads: Db, cache: SessionCache | None = None) -> None:
+    cache: asked first. behind: a cache that is not asked, but has to forget what is read, so that
+        whoever was told by these finds nothing older in it.
+    """
+
+    def __init__(
+        self, reads: Db, cache: SessionCache | None = None, *, behind: SessionCache | None = None
+    ) -> None:
         self._reads = reads
         self._cache = cache
+        self._behind = behind
         self._asked: dict[UUID, asyncio.Future[Seen | None]] = {}
         self._reader: asyncio.Task[None] | None = None
         # A thread of its own: polls do not wait for slow pictures, which share the other ones.
@@ -61,7 +68,10 @@ class Polls:
 
     def _read_batch(self, ids: list[UUID]) -> dict[UUID, Seen]:
         if self._cache is None:
-            return self._read_rows(ids)
+            rows = self._read_rows(ids)
+            if self._behind is not None:
+                self._behind.forget(ids)
+            return rows
         asked = self._cache.read(ids)
         if not (missed := [one for one in ids if one not in asked.found]):
             return asked.found

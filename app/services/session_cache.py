@@ -11,6 +11,7 @@ Nishtala et al., Scaling Memcache at Facebook (NSDI 2013), section 3.2.1. See do
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import json
 import secrets
@@ -156,8 +157,7 @@ class SessionCache:
         changed = {session_id for _, session_id in told}
         erased = {session_id for kind, session_id in told if kind == News.ERASED}
         end = time.monotonic() + self.end_s
-        places = [_place(one) for one in changed]
-        confirmed = self._circuit.ask(lambda: self._writer.delete(*places)) is not None
+        confirmed = self.forget(changed)
         if not confirmed:
             SESSION_CACHE.labels("unconfirmed").inc(len(changed))
         with self._guard:
@@ -171,15 +171,31 @@ class SessionCache:
                 past = time.monotonic() - _FORGET_S
                 self._ends = {one: end for one, end in self._ends.items() if end > past}
 
+    def forget(self, session_ids: Collection[UUID]) -> bool:
+        """Empty these places, so that no process finds older ones; whether Redis has confirmed it.
+
+        Also before somebody is told by another way what has been read in the database: who was
+        told the end is not told by a poll that it is worked on.
+        """
+        places = [_place(one) for one in session_ids]
+        return self._circuit.ask(lambda: self._writer.delete(*places)) is not None
+
     def settle(self, session_ids: Collection[UUID]) -> None:
         """Wait until no process finds any of these erased ones here.
 
         That is so already where Redis has confirmed it; else `end_s` after the commit.
         """
+        if (rest_s := self._rest_s(session_ids)) > 0:
+            time.sleep(rest_s)
+
+    async def settled(self, session_ids: Collection[UUID]) -> None:
+        """The same, without a thread: thousands may wait."""
+        await asyncio.sleep(self._rest_s(session_ids))
+
+    def _rest_s(self, session_ids: Collection[UUID]) -> float:
         with self._guard:
             end = max((self._ends.get(one, 0.0) for one in session_ids), default=0.0)
-        if (rest_s := end - time.monotonic()) > 0:
-            time.sleep(rest_s)
+        return max(0.0, end - time.monotonic())
 
     def saves(self) -> bool | None:
         """Whether this Redis writes what it has to a disk; None where it does not say."""

@@ -237,6 +237,16 @@ def page(reads: Db, *, owners: Sequence[str], limit: int, cursor: str | None) ->
     return Page(items, _write_cursor(items[-1].row) if more else None)
 
 
+def hide_one(db: Db, session_id: UUID, *, owners: Sequence[str]) -> list[UUID]:
+    """Make a session invisible that `erase_one` is to erase; its id, where there is such a one."""
+    with db.begin() as tx:
+        seen = crud.get_session(tx, session_id)
+        if seen is None or not same_owner(seen.row.user_token, owners):
+            return []
+        crud.expire(tx, [session_id], reason=Reason.REQUEST)
+    return [session_id]
+
+
 def erase_one(
     db: Db, storage: Storage, issuer: Issuer, session_id: UUID, *, owners: Sequence[str]
 ) -> Document | None:
@@ -250,15 +260,21 @@ def erase_one(
     return signed[0] if signed else find_receipt(db, issuer, session_id)
 
 
+def hide_all(db: Db, *, owners: Sequence[str]) -> list[UUID]:
+    """Make everything of an owner invisible, what is expired included; its ids."""
+    with db.begin() as tx:
+        ids = crud.ids_of(tx, owners=owners)
+    erasure.hide(db, ids, reason=Reason.REQUEST)
+    return ids
+
+
 def erase_all(db: Db, storage: Storage, issuer: Issuer, *, owners: Sequence[str]) -> list[Document]:
     """Erase everything of an owner, what is expired included; the receipts.
 
     All of it is invisible before the first file goes. Raises what the storage says where it refuses
     one, when all the others are gone.
     """
-    with db.begin() as tx:
-        ids = crud.ids_of(tx, owners=owners)
-    erasure.hide(db, ids, reason=Reason.REQUEST)
+    ids = hide_all(db, owners=owners)
     signed: list[Document] = []
     refused: list[ServiceError] = []
     for start in range(0, len(ids), erasure.BATCH):

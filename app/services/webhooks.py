@@ -128,6 +128,7 @@ class Courier:
     """Delivers from `start` to `stop`, on an event loop in a thread of its own.
 
     keys: of the signatures. clock: seconds since 1970, as the receiver's clock has them.
+    before_call: told whose end a receiver is about to hear of, in a thread; it must not raise.
     """
 
     def __init__(
@@ -137,6 +138,7 @@ class Courier:
         caller: Caller,
         *,
         keys: Sequence[bytes],
+        before_call: Callable[[UUID], object],
         clock: Callable[[], float],
         user_agent: str,
     ) -> None:
@@ -145,6 +147,7 @@ class Courier:
         self._vault = vault
         self._caller = caller
         self._keys = keys
+        self._before_call = before_call
         self._clock = clock
         self._user_agent = user_agent
         self._thread = threading.Thread(target=self._run, name="courier", daemon=True)
@@ -233,7 +236,10 @@ class Courier:
     def _claim(self, busy: list[str]) -> tuple[Claimed | None, float | None]:
         with self._db.begin() as tx:
             claimed = crud.claim_delivery(tx, by=self.name, lease_s=LEASE_S, busy=busy)
-            return claimed, None if claimed else crud.next_delivery_s(tx, busy=busy)
+            due_s = None if claimed else crud.next_delivery_s(tx, busy=busy)
+        if claimed is not None:
+            self._before_call(claimed.session.id)
+        return claimed, due_s
 
     def _hang_up(self, receiver: str, call: asyncio.Task[None]) -> None:
         del self._calls[call]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -23,7 +24,8 @@ from app.services.session_cache import SessionCache
 from app.services.storage import LocalStorage
 from app.signing import Keyring
 from tests.conftest import SECRET, MakeSettings
-from tests.flows.conftest import ISSUER, Run, Serve, Server, wait_for
+from tests.flows.conftest import ISSUER, URL, Run, Serve, Server, Sql, wait_for
+from tests.flows.test_webhooks import receiving
 from tests.servers import Redis, free_port
 
 pytestmark = pytest.mark.cluster
@@ -174,12 +176,8 @@ def test_without_a_redis_it_is_said_what_is_missing(make_settings: MakeSettings)
         pass
 
 
-def test_doctor_tells_of_a_redis_that_saves(
-    redis: Redis, make_settings: MakeSettings, database_url: str
-) -> None:
-    settings = make_settings(
-        session_cache="redis", redis_url=redis.url, database_url=database_url, secret_key=SECRET
-    )
+def test_doctor_tells_of_a_redis_that_saves(redis: Redis, make_settings: MakeSettings) -> None:
+    settings = make_settings(session_cache="redis", redis_url=redis.url, secret_key=SECRET)
     with open_runtime(settings) as runtime:
         before = checks.examine_all(runtime)
         redis.ask("CONFIG", "SET", "appendonly", "yes")
@@ -401,6 +399,76 @@ def test_so_it_is_while_redis_is_away(two: list[Server], redis: Redis, how: str)
         assert [one.shopper.get(session_id).status_code for one in two] == [404, 404]
     assert set(poller.statuses) <= {200, 410, 404}
     assert took_s < 5
+
+
+def test_what_ended_by_itself_is_erased_without_a_wait(
+    telling: Callable[[SessionCache], Db], tmp_path: Path
+) -> None:
+    """Nobody keeps a session for longer than it lives: a purge waits for no Redis."""
+    cut_off = SessionCache(f"redis://127.0.0.1:{free_port()}", KEYS, lease_s=30, keep_s=30)
+    db = telling(cut_off)
+
+    took_s = erase(db, tmp_path, add(db, retention=timedelta(0)))
+
+    assert took_s < 30
+    cut_off.close()
+
+
+MORE_THAN_THREADS = 45
+
+
+def test_erasures_that_wait_for_redis_hold_no_threads(
+    serve: Serve, redis: Redis, cached: dict[str, Any], sql: Sql
+) -> None:
+    """The framework has 40 for all requests: with one a wait, the last five would be late."""
+    server = serve(worker_concurrency=0, **cached | {"session_cache_seconds": 5}).ready()
+    ids = [server.shopper.submit() for _ in range(MORE_THAN_THREADS)]
+    redis.kill()
+
+    def count_hidden() -> bool:
+        hidden = sql("SELECT count(*) FROM tryon_sessions WHERE erasing IS NOT NULL")[0][0]
+        return bool(hidden == MORE_THAN_THREADS)
+
+    with ThreadPoolExecutor(MORE_THAN_THREADS) as pool:
+        erasing = [pool.submit(server.shopper.delete, one) for one in ids]
+        wait_for(count_hidden)
+
+        assert not any(one.done() for one in erasing), "all of them wait at once"
+        assert server.shopper.get().json()["items"] == []
+        assert {one.result().status_code for one in erasing} == {204}
+
+    assert not sql("SELECT 1 FROM tryon_sessions")
+
+
+def waits_long(server: Server, session_id: str) -> None:
+    headers = server.shopper.headers | {"Prefer": "wait=20"}
+    address = f"{URL}/{session_id}"
+    while server.shopper.http.get(address, headers=headers).json()["status"] != "completed":
+        pass
+
+
+def test_who_was_told_the_end_is_not_told_by_a_poll_that_it_waits(
+    serve: Serve, run: Run, cached: dict[str, Any]
+) -> None:
+    """By a long poll, and by a webhook; the worker tells the cache nothing, as one that dies."""
+    cached |= {"session_cache_seconds": 5, "webhook_allow_private": True}
+    two = [serve(worker_concurrency=0, **cached).ready() for _ in range(2)]
+    for server in two:
+        warm(server)
+    with receiving(200) as hook:
+        waited = two[0].shopper.submit()
+        called = two[0].shopper.submit(webhook_url=hook.url)
+        with (
+            Poller(two[1], waited),  # so that it is kept, whenever the worker begins
+            Poller(two[1], called),
+            ThreadPoolExecutor(1) as pool,
+        ):
+            waiting = pool.submit(waits_long, two[0], waited)
+            run("worker", "--concurrency", "1", mock_seconds=0.3)
+            waiting.result()
+            assert two[1].shopper.see(waited)["status"] == "completed"
+            wait_for(lambda: hook.calls)
+            assert two[1].shopper.see(called)["status"] == "completed"
 
 
 def test_polls_tell_each_change(serve: Serve, run: Run, cached: dict[str, Any]) -> None:
