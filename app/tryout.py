@@ -32,6 +32,7 @@ from app.engines import (
     TryOnResult,
     codecs,
     guard,
+    loading,
 )
 from app.engines.frames import OutputFormat
 from app.errors import EngineError, RequestError, TryOnError
@@ -93,17 +94,35 @@ def run(
     persons, garments = _pictures_of(person), _pictures_of(garment)
     several = person.is_dir() or garment.is_dir()
     _check(choices, several=several)
-    with _first_device(spec):
-        engine = spec.make()
-        preflight = _preflight(spec, engine)
-        gate = _Gate(replace(limits, min_side=engine.info.min_side))
+    with _first_device(spec), _guarded(spec) as gate:
+        with loading.explained(spec):
+            engine = loading.make(spec, gate)
+            preflight = _preflight(spec, engine)
+        door = _Door(replace(limits, min_side=engine.info.min_side))
         bench = _Bench(engine, choices, preflight)
         if not several:  # read first: a bad file is told before the models are loaded
-            pair = gate.read(persons[0]), gate.read(garments[0])
-            engine.load()
+            pair = door.read(persons[0]), door.read(garments[0])
+            _load(spec, engine)
             return _try_one(bench, *pair, f"{persons[0].stem}--{garments[0].stem}")
+        _load(spec, engine)
+        return _try_all(bench, door, persons, garments)
+
+
+def _load(spec: EngineSpec, engine: Engine) -> None:
+    with loading.explained(spec):
         engine.load()
-        return _try_all(bench, gate, persons, garments)
+
+
+@contextmanager
+def _guarded(spec: EngineSpec) -> Iterator[guard.Gate]:
+    """Hosts, sockets and programs are refused to the engine as they will be in the service."""
+    guard.forget_refused()
+    gate = guard.Gate(_complain, folder=Path(tempfile.gettempdir()), uses=spec.uses)
+    gate.arm()
+    try:
+        yield gate
+    finally:
+        gate.open()
 
 
 @contextmanager
@@ -152,7 +171,7 @@ def _check(choices: Choices, *, several: bool) -> None:
             raise Unusable(f"{file}: there is no such folder; make it first.")
 
 
-class _Gate:
+class _Door:
     """Lets pictures in as the server does: the same limits, the same new JPEG."""
 
     def __init__(self, limits: ImageLimits) -> None:
@@ -300,7 +319,7 @@ def _writing(file: Path) -> Iterator[None]:
 # --- all pairs ------------------------------------------------------------------------------
 
 
-def _try_all(bench: _Bench, gate: _Gate, persons: Sequence[Path], garments: Sequence[Path]) -> int:
+def _try_all(bench: _Bench, door: _Door, persons: Sequence[Path], garments: Sequence[Path]) -> int:
     """Every person in every garment. What is done when Ctrl-C comes is on the sheet."""
     choices = bench.choices
     assert choices.sheet is not None
@@ -312,7 +331,7 @@ def _try_all(bench: _Bench, gate: _Gate, persons: Sequence[Path], garments: Sequ
             choices.output.mkdir(parents=True, exist_ok=True)
     seen: list[tuple[str, float]] = []
     try:
-        for one in _pairs(bench, gate, persons, garments, sheet):
+        for one in _pairs(bench, door, persons, garments, sheet):
             seen.append(one)
     except KeyboardInterrupt:
         _complain("stopped; the sheet shows what was made until then.")
@@ -333,16 +352,16 @@ def _summary(seen: Sequence[tuple[str, float]]) -> str:
 
 
 def _pairs(
-    bench: _Bench, gate: _Gate, persons: Sequence[Path], garments: Sequence[Path], sheet: Sheet
+    bench: _Bench, door: _Door, persons: Sequence[Path], garments: Sequence[Path], sheet: Sheet
 ) -> Iterator[tuple[str, float]]:
     """Make each, and put it on the sheet. Tells how it went, a code where refused, and seconds."""
     height = bench.choices.cell_height
     bar = _Bar(len(persons) * len(garments))
-    clothes = [_read_or_tell(gate, file) for file in garments]
+    clothes = [_read_or_tell(door, file) for file in garments]
     for column, (file, garment) in enumerate(zip(garments, clothes, strict=True), 1):
         sheet.put(0, column, _input(garment, height, file.stem))
     for row, person_file in enumerate(persons, 1):
-        person = _read_or_tell(gate, person_file)
+        person = _read_or_tell(door, person_file)
         sheet.put(row, 0, _input(person, height, person_file.stem))
         for column, (garment_file, garment) in enumerate(zip(garments, clothes, strict=True), 1):
             bar.next()
@@ -365,9 +384,9 @@ def _outcome(made: _Made | None) -> tuple[str, float]:
     return (str(made.error.failure) if made.error else PICTURE), made.seconds
 
 
-def _read_or_tell(gate: _Gate, file: Path) -> bytes | None:
+def _read_or_tell(door: _Door, file: Path) -> bytes | None:
     try:
-        return gate.read(file)
+        return door.read(file)
     except Unusable as exc:
         _complain(exc.detail)
         return None

@@ -346,6 +346,22 @@ class BreaksAtLoad(Acts):
         raise OSError("/a/path/of/ours is torn")
 
 
+class LoadsNoFile(Acts):
+    def load(self) -> None:
+        Path("no.weights").read_bytes()
+
+
+class LoadsFromAfar(Acts):
+    def load(self) -> None:
+        socket.create_connection(("192.0.2.1", 80), timeout=1)
+
+
+class ConnectsAsItRuns(Acts):
+    def run(self, request: TryOnRequest, context: RunContext) -> NoReturn:
+        socket.create_connection(("192.0.2.1", 80), timeout=1)
+        raise AssertionError("it got out")
+
+
 class CompilesAtLoad(Acts):
     """As a library does, which tells of what went wrong in its own words."""
 

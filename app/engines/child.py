@@ -39,6 +39,7 @@ from app.engines import (
     Weight,
     codecs,
     guard,
+    loading,
 )
 from app.engines import frames as say
 from app.errors import EngineError, EngineUnavailable, FailureCode, RunCancelled, TryOnError
@@ -201,22 +202,13 @@ def _load(spec: EngineSpec, server: _Server) -> _Loaded | None:
     gate = guard.Gate(_tell_refused, folder=Path(server.folder), uses=spec.uses)
     gate.arm()
     try:
-        engine = spec.make()
-        gate.allow(engine.info.uses)
-        if engine.info.egress is not None:
-            gate.open()
-        preflight = _preflight(engine, spec.preflight)
-        engine.load()
+        # Printed whole: there is no photo yet that a traceback could show.
+        with loading.explained(spec, on_broken=traceback.print_exception):
+            engine = loading.make(spec, gate)
+            preflight = _preflight(engine, spec.preflight)
+            engine.load()
     except TryOnError as exc:
         server.tell(say.CannotLoad(_text(exc.detail)))
-        return None
-    except (Exception, SystemExit) as exc:  # noqa: BLE001 - a process edge
-        traceback.print_exc()  # whole: there is no photo yet that it could show
-        said = f'engine "{spec.name}" could not be loaded: {type(exc).__name__}'
-        refused = ", ".join([*guard.REFUSED, *guard.NOT_STARTED])
-        if refused:  # most likely why; libraries wrap what they were told
-            said += f"; it was refused {refused}, see `uses` in docs/engines.md"
-        server.tell(say.CannotLoad(_text(said)))
         return None
     server.tell(say.Ready())
     return _Loaded(engine, preflight)

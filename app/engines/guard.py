@@ -37,6 +37,13 @@ REFUSED: list[str] = []
 NOT_STARTED: list[str] = []
 """The programs that it was not let start, likewise."""
 
+
+def forget_refused() -> None:
+    """Begin anew, in a process that has had a gate before."""
+    REFUSED.clear()
+    NOT_STARTED.clear()
+
+
 _MOST = 20
 _NAME_CHARACTERS = 80
 """Of a program or a socket, in a log: what stands there may be anything."""

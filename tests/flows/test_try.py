@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+import socket
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -188,6 +189,40 @@ def test_an_engine_sees_the_first_device_of_its_table(
     assert attempt(*pair, "--engine", "on-a-card", "--output", folder / "o.png") == 0
 
     assert "CUDA_VISIBLE_DEVICES" not in os.environ
+
+
+@pytest.mark.parametrize(
+    ("engine", "said"),
+    [
+        ("LoadsNoFile", ["could not be loaded: FileNotFoundError\n", "no.weights", "py, line "]),
+        ("LoadsFromAfar", ["could not be loaded: PermissionError", "it was refused 192.0.2.1"]),
+    ],
+)
+def test_what_an_engine_does_not_load_for_is_told_without_a_traceback(
+    folder: Path, capsys: pytest.CaptureFixture[str], engine: str, said: list[str]
+) -> None:
+    pair = folder / "persons" / "a.jpg", folder / "garments" / "a.jpg"
+    word = f"tests.engines_for_tests:{engine}"
+
+    assert attempt(*pair, "--engine", word, "--output", folder / "o.png") == 1
+
+    told = capsys.readouterr().err
+    assert all(part in told for part in said)
+    assert "Traceback" not in told
+
+
+def test_an_engine_that_declares_no_egress_is_let_out_by_try_no_more_than_by_the_service(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    word = "tests.engines_for_tests:ConnectsAsItRuns"
+
+    sheet = folder / "sheet.png"
+    assert attempt(folder / "persons", folder / "garments", "--sheet", sheet, "--engine", word) == 1
+
+    told = capsys.readouterr().err
+    assert "192.0.2.1: this engine declares no egress, so it may not connect" in told
+    with socket.create_server(("127.0.0.1", 0)):
+        pass  # the tests' own process goes on as it was
 
 
 def test_warp_puts_the_garment_on_and_shows_its_stages(
