@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from app.engines.warp.arrays import blur, resample, smoothstep
+from app.engines.warp.arrays import blur, disc, resample, smoothstep
 from app.engines.warp.scene import ELBOW, FINGER, SHOULDER, WRIST, Scene
 from app.engines.warp.values import Floats, Mask, Points, Side
 
@@ -50,6 +50,9 @@ _SKIN_HUE = 1.7
 _SEAM_DEPTH = (0.05, 0.07)
 """Shoulder widths from an arm's edge within which its label is not believed without its colour."""
 _NOT_SKIN = (1.3, 1.8)
+_WIDER, _STRAYS = 1.1, 0.12
+"""Of an arm's outer half: where its inner half ends at the most. And for how far beyond that, in
+shoulder widths, cloth is labelled as an arm at times."""
 _ALWAYS_BARE = 0.12
 """Whoever is bare from here on wears no sleeves: above it lie the shoulder and its straps."""
 
@@ -193,6 +196,24 @@ def bare_core(scene: Scene, arm: Arm) -> Mask:
     core = np.float32(_CORE)
     polygon = arm.outline(begin, end, arm.outer * core, arm.inner * core)
     return fill((scene.height, scene.width), polygon)
+
+
+def strayed(scene: Scene, arm: Arm) -> Mask:
+    """Trousers or a skirt that touch an arm and are labelled as one.
+
+    On the body's side, further from the arm's middle than it is wide, and not of the skin's colour.
+    """
+    begin, end = max(arm.bare_from, _BELOW_STRAPS), _WRIST - 0.05
+    if begin >= end:
+        return np.zeros((scene.height, scene.width), np.float32)
+    share = np.linspace(0, 1, len(arm.line), dtype=np.float32)
+    width = scene.body.shoulder_width
+    least = np.maximum(arm.outer, _LEAST * half_widths(scene, share)) * np.float32(_WIDER)
+    most = least + np.float32(_STRAYS * width)
+    where = fill((scene.height, scene.width), arm.outline(begin, end, -least, most))
+    cloth = cv2.dilate(scene.parts.lower, disc(int(_STRAYS * width)))
+    away = skin_distance(blur(scene.photo, 0.8), scene.parts.skin_tone)
+    return np.asarray(where * cloth * smoothstep(away, *_NOT_SKIN), np.float32)
 
 
 def covered_part(scene: Scene, arm: Arm, reach: float) -> Mask:

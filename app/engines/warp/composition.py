@@ -8,7 +8,14 @@ import cv2
 import numpy as np
 
 from app.engines.warp import removal, shading
-from app.engines.warp.arms import bare_arms, bare_core, covered_part, old_sleeve, painted_arm
+from app.engines.warp.arms import (
+    bare_arms,
+    bare_core,
+    covered_part,
+    old_sleeve,
+    painted_arm,
+    strayed,
+)
 from app.engines.warp.arrays import blur, capsules, disc, push_pull, resize, smoothstep
 from app.engines.warp.scene import Scene
 from app.engines.warp.targets import PIT_DOWN, TopTarget
@@ -229,6 +236,7 @@ def limbs_in_front(scene: Scene, small: Scene, target: TopTarget) -> Limbs:
             seen = seen * (1 - sleeve)
             painted = np.maximum(painted, under)
         seen = np.maximum(seen, bare_core(scene, arm) * scene.parts.person)
+        seen = seen * (1 - strayed(scene, arm))
         new_sleeve = target.side(side).sleeve
         if new_sleeve is not None:
             below = 1 - covered_part(scene, arm, new_sleeve.reach)

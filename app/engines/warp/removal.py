@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from app.engines.warp.arms import Arm, bare_core, old_sleeve, painted_arm, skin_distance
+from app.engines.warp.arms import Arm, bare_core, old_sleeve, painted_arm, skin_distance, strayed
 from app.engines.warp.arrays import blur, disc, push_pull, resize, smoothstep
 from app.engines.warp.legs import bare_legs, seams
 from app.engines.warp.scene import Scene
@@ -31,6 +31,8 @@ _EDGE = 3
 """Pixels round the old garment that still have some of its colour."""
 _HOLE = 0.12
 """What is narrower is a hole in the old top, in shoulder widths."""
+_FLANK = (0.97, 1.03)
+"""As `beside_torso`: where a new top's own edge is."""
 _DRESS_BEGINS = 1.2
 """An old garment that ends below this is a dress: under a new top it stays, as a skirt."""
 _BELOW_CHIN = -0.30
@@ -77,7 +79,19 @@ def old_top(scene: Scene, target: TopTarget) -> Mask:
         below = smoothstep(scene.down, target.hem_down - 0.01, target.hem_down + 0.02)
         upper = upper * (1 - below)
     old = worn(_without_holes(scene, np.asarray(upper, np.float32)), reach=_EDGE)
+    if not target.legs:
+        old = np.maximum(old, _hidden_lower(scene, target))
     return np.maximum(old, seams(scene, target.legs)) if target.legs else old
+
+
+def _hidden_lower(scene: Scene, target: TopTarget) -> Mask:
+    """What of trousers or a skirt stands out beside the new top above its hem, which hides it."""
+    beside = smoothstep(beside_torso(scene, target.half_widths), *_FLANK)
+    above = 1 - smoothstep(scene.down, target.hem_down - 0.04, target.hem_down - 0.01)
+    lower = scene.parts.lower
+    for arm in target.arms.values():
+        lower = np.maximum(lower, scene.parts.arms * strayed(scene, arm))
+    return np.asarray(worn(lower * beside * above, reach=1), np.float32)
 
 
 def _without_holes(scene: Scene, upper: Mask) -> Mask:
@@ -109,7 +123,9 @@ def bare_grounds(small: Scene, old: Mask, target: TopTarget, relief: Floats) -> 
     if target.legs:  # between the legs is what lies behind them
         body = body * (1 - smoothstep(down, *_TORSO_ENDS))
     chest = body * (1 - smoothstep(wide, 0.98, 1.06)) * smoothstep(down, -0.35, -0.3)
-    below = smoothstep(down, waist, waist + 0.03) * (1 - smoothstep(beside, 1.06, 1.12))
+    # Above the new hem the trousers are hidden: what appears beside it is what lies behind.
+    aside = beside + 0.1 * (1 - smoothstep(down, target.hem_down - 0.04, target.hem_down))
+    below = smoothstep(down, waist, waist + 0.03) * (1 - smoothstep(aside, 1.06, 1.12))
     grounds = [
         Ground(np.ones_like(down), background(small), 0.6),
         Ground(chest, skin * relief[..., None] ** 0.5),

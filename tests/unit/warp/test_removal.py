@@ -7,10 +7,20 @@ import pytest
 
 from app.engines.warp import removal
 from app.engines.warp.arms import old_sleeve, painted_arm, see_arm
-from app.engines.warp.scene import Scene
+from app.engines.warp.composition import limbs_in_front
+from app.engines.warp.scene import Scene, see
 from app.engines.warp.targets import TopTarget, place_top
 from app.engines.warp.values import Floats, Mask
-from tests.unit.warp.drawn import GROUND, SKIN, drawn_garment, drawn_scene
+from tests.unit.warp.drawn import (
+    GROUND,
+    SKIN,
+    TROUSERS,
+    drawn_body,
+    drawn_garment,
+    drawn_person,
+    drawn_pose,
+    drawn_scene,
+)
 
 
 def _bared(scene: Scene, seed: int = 0) -> tuple[TopTarget, Mask, Floats]:
@@ -88,6 +98,29 @@ def test_a_bare_arm_is_not_painted() -> None:
     scene = drawn_scene()
 
     assert painted_arm(scene, see_arm(scene, "left")) is None
+
+
+def test_a_skirt_beside_the_new_top_goes_and_the_arm_that_it_touches_stays() -> None:
+    photo, parts = drawn_person()
+    skirt, arm = np.s_[236:262, 226:234], np.s_[236:262, 236:254]
+    photo[skirt] = TROUSERS
+    for mask, value in ((parts.person, 1), (parts.arms, 1), (parts.lower, 0)):
+        mask[skirt] = value  # as the labels have it: a part of the arm
+    photo[236:300, 134:226], parts.upper[236:300, 134:226] = TROUSERS, 0
+    parts.lower[236:300, 134:226] = 1
+    scene = see(photo, pose=drawn_pose(), body=drawn_body(), parts=parts, category="tops")
+
+    target, old, base = _bared(scene)
+
+    at = np.s_[scene.top : scene.top + scene.height, scene.left : scene.left + scene.width]
+    wide = np.zeros(photo.shape[:2], np.float32)
+    hidden, held = wide.copy(), wide.copy()
+    hidden[236:262, 226:231], held[arm] = 1, 1  # but for the seam between them
+    limbs = limbs_in_front(scene, scene.half(), target).seen
+    assert float(old[hidden[at] > 0].mean()) > 0.8
+    assert float(limbs[hidden[at] > 0].mean()) < 0.2
+    assert np.abs(base[hidden[at] > 0] - GROUND).mean() < 40
+    assert float(limbs[held[at] > 0].mean()) > 0.9
 
 
 def test_the_same_seed_gives_the_same_grain() -> None:
