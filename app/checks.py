@@ -49,7 +49,6 @@ def examine(rt: Runtime) -> Health:
         waiting=counts.waiting if counts else None,
         processing=counts.processing if counts else None,
         overdue_s=counts.overdue_s if counts else None,
-        orphans=rt.scheduler.orphans if rt.scheduler else None,
         engines={name: _state_of(rt, name) for name in rt.engines},
     )
 

@@ -352,9 +352,6 @@ class Health(BaseModel):
         default=None,
         description="For how long the session that expired first is not erased; 0 for none.",
     )
-    orphans: int | None = Field(
-        default=None, description="Files without a session, by this process's last sweep."
-    )
     engines: dict[str, EngineState] = Field(
         default_factory=dict, description="The engines of this server, by name."
     )

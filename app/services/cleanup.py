@@ -253,8 +253,6 @@ class Scheduler:
         self._leads = False
         self._known_at = time.monotonic()
         """When it was last known who leads."""
-        self.orphans: int | None = None
-        """Files without a session that the last sweep found; None before one."""
         stopped = self.stopping.is_set
         # What runs every few seconds, and for which people wait, goes by a clock that nobody sets:
         # APScheduler's is the wall clock, and stands still for as long as that is set back.
@@ -275,7 +273,7 @@ class Scheduler:
         )
         jobs: tuple[tuple[str, Callable[[], object], timedelta], ...] = (
             ("purge", lambda: purge(db, storage, issuer, stopped=stopped), purge_every),
-            ("sweep", lambda: self._sweep(db, storage, issuer), timedelta(days=1)),
+            ("sweep", lambda: sweep(db, storage, issuer, stopped=stopped), timedelta(days=1)),
         )
         for name, job, every in jobs:
             self._scheduler.add_job(
@@ -294,11 +292,6 @@ class Scheduler:
         self._scheduler.shutdown(wait=True)
         self._purging.join()
 
-    def _sweep(self, db: Db, storage: Storage, issuer: Issuer) -> None:
-        report = sweep(db, storage, issuer, stopped=self.stopping.is_set)
-        if report.ran and not report.wrong_storage:
-            self.orphans = report.files + report.failed
-
     def _if_leading(self, job: Callable[[], object]) -> Callable[[], None]:
         guarded = _guarded(job)
         return lambda: guarded() if self._leads else None
@@ -316,7 +309,11 @@ class Scheduler:
 
     def _look_who_leads(self) -> None:
         led, self._leads = self._leads, False  # unless the database says so
-        self._leads = self._leader.leads()
+        try:
+            self._leads = self._leader.leads()
+        finally:
+            if led and not self._leads:
+                ORPHANS.set(0)  # the next sweep is another's, and tells what is left
         self._known_at = time.monotonic()
         if self._leads and not led:
             log.info("cleanup.leads")

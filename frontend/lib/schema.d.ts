@@ -673,11 +673,6 @@ export interface components {
              */
             overdue_s?: number | null;
             /**
-             * Orphans
-             * @description Files without a session, by this process's last sweep.
-             */
-            orphans?: number | null;
-            /**
              * Engines
              * @description The engines of this server, by name.
              */

@@ -6,14 +6,20 @@ import os
 import signal
 import time
 from collections.abc import Iterator
+from datetime import timedelta
+from functools import partial
 from typing import Any
 
 import pytest
+from sqlalchemy import text
 
 from app.database import Db, engine_of, open_reads
+from app.metrics import ORPHANS, REGISTRY
 from app.services import leader
+from app.services.cleanup import Scheduler
 from app.services.leader import Leader
-from tests.flows.conftest import Program, Run, Serve, Sql, wait_for
+from app.services.queue import Bell
+from tests.flows.conftest import ISSUER, Program, Run, Serve, Sql, wait_for
 
 LEASE_S = 2
 
@@ -54,6 +60,34 @@ def test_who_looks_no_more_leads_no_more(
     wait_for(two[0].leads, within_s=5)
 
     frozen.resign()
+
+
+def test_who_leads_no_more_tells_of_no_orphans(two: tuple[Leader, Leader], db: Db) -> None:
+    """Prometheus takes the highest of all processes: what one found would be told for ever."""
+    nobody: Any = None
+    every = timedelta(hours=1)
+    clock = Scheduler(
+        db,
+        nobody,
+        ISSUER,
+        Bell(),
+        leader=two[0],
+        purge_every=every,
+        recover_every=timedelta(seconds=0.05),
+        max_attempts=3,
+    )
+    found = partial(REGISTRY.get_sample_value, "tryonai_orphan_files")
+    clock.start()
+    try:
+        wait_for(lambda: not two[1].leads())
+        ORPHANS.set(3)
+        with db.begin() as tx:
+            ending = "SELECT pg_terminate_backend(pid) FROM pg_locks WHERE objid = :key"
+            tx.execute(text(ending), {"key": leader.LOCK})
+
+        wait_for(lambda: found() == 0)
+    finally:
+        clock.stop()
 
 
 @pytest.mark.slow
