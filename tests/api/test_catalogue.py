@@ -9,7 +9,7 @@ from fastapi.testclient import TestClient
 from PIL import Image
 
 from app import catalogue
-from tests.conftest import MakeClient
+from tests.fixtures import MakeClient
 
 BASE = "/api/tryon"
 

@@ -6,7 +6,7 @@ import pytest
 from fastapi.testclient import TestClient
 
 from tests.api.sessions import OWNER, URL, create, post, stored
-from tests.conftest import MakeClient
+from tests.fixtures import MakeClient
 
 
 def consent_of(client: TestClient, **fields: object) -> str | None:

@@ -20,7 +20,7 @@ from app.routers import tryon
 from app.runtime import UPLOAD_THREADS
 from app.services import images
 from tests import pictures
-from tests.conftest import MakeClient
+from tests.fixtures import MakeClient
 
 URL = "/api/tryon/sessions"
 TOKEN = "visitor-0001"

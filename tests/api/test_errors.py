@@ -12,7 +12,7 @@ from httpx import Response
 
 from tests import pictures
 from tests.api.sessions import OWNER, PROBLEM, TOKEN, URL, create, post
-from tests.conftest import MakeClient
+from tests.fixtures import MakeClient
 
 ORIGIN = {"Origin": "http://localhost:3000"}
 ID = "7d6f1f0e-8f3a-4f0e-9d0a-0c8e4a1b2c3d"

@@ -13,7 +13,7 @@ from sqlalchemy import text
 from app import __version__
 from app.database import engine_of
 from tests.api.sessions import OWNER, PROBLEM, URL, claim, create, parts
-from tests.conftest import MakeClient
+from tests.fixtures import MakeClient
 
 
 def test_health_tells_each_part(make_client: MakeClient) -> None:

@@ -24,7 +24,7 @@ from app.services.idempotency import Running, repeatable
 from app.services.leader import LOCK
 from tests import pictures
 from tests.api.sessions import OWNER, TOKEN, URL, expire, parts, stored
-from tests.conftest import SECRET, MakeClient
+from tests.fixtures import SECRET, MakeClient
 
 PHOTO = pictures.jpeg(pictures.photo())
 OTHER_PHOTO = pictures.jpeg(pictures.photo(seed=1))

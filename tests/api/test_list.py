@@ -11,7 +11,7 @@ from sqlalchemy import text
 from app import crud
 from tests import pictures
 from tests.api.sessions import OWNER, URL, complete, create, expire, parts, read
-from tests.conftest import MakeClient
+from tests.fixtures import MakeClient
 
 
 def ids(client: TestClient, token: str, **params: object) -> tuple[list[str], str | None]:

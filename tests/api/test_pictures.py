@@ -16,7 +16,7 @@ from app import catalogue
 from app.signing import Keyring
 from tests import pictures
 from tests.api.sessions import OWNER, SOMEBODY_ELSE, URL, complete, create, parts, read
-from tests.conftest import SECRET
+from tests.fixtures import SECRET
 
 PHOTO = pictures.photo()
 

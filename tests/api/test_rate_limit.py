@@ -7,7 +7,7 @@ from fastapi.testclient import TestClient
 from starlette.types import Message
 
 from tests.api.sessions import OWNER, PROBLEM, URL, create, post
-from tests.conftest import MakeClient
+from tests.fixtures import MakeClient
 
 # Each test has an application with counters of its own; the database they share.
 

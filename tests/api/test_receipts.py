@@ -30,7 +30,7 @@ from tests.api.sessions import (
     parts,
     read,
 )
-from tests.conftest import MakeClient
+from tests.fixtures import MakeClient
 
 RECEIPTS = "/api/tryon/receipts"
 KEYS = "/.well-known/tryonai-receipt-keys.json"

@@ -9,7 +9,7 @@ import pytest
 from fastapi.testclient import TestClient
 
 from tests.api.sessions import OWNER, URL, create, post
-from tests.conftest import MakeClient
+from tests.fixtures import MakeClient
 
 
 def life(session: dict[str, Any]) -> timedelta:

@@ -30,7 +30,7 @@ from app.config import Settings
 from app.main import create_app
 from tests import pictures
 from tests.api.sessions import OWNER, TOKEN, URL, complete, create, expire
-from tests.conftest import MakeClient
+from tests.fixtures import MakeClient
 
 pytestmark = pytest.mark.slow
 

@@ -29,7 +29,7 @@ from tests.api.sessions import (
     parts,
     read,
 )
-from tests.conftest import MakeClient
+from tests.fixtures import MakeClient
 
 AT_ONCE_S = 5
 """Of the 30 that are asked for; a busy machine takes a while."""

@@ -10,7 +10,7 @@ from fastapi.testclient import TestClient
 
 from app.main import create_app
 from app.runtime import Runtime
-from tests.conftest import MakeSettings
+from tests.fixtures import MakeSettings
 
 HTML = b"<!doctype html><title>shop</title><script type=module src=/assets/a-1.js></script>" + (
     b"<p>words and words" * 40

@@ -9,7 +9,7 @@ from fastapi.testclient import TestClient
 
 from tests import pictures
 from tests.api.sessions import OWNER, URL, parts, post
-from tests.conftest import MakeClient
+from tests.fixtures import MakeClient
 
 
 @pytest.mark.parametrize(

@@ -43,7 +43,7 @@ from app.services.storage import LocalStorage, Storage
 from app.services.worker import Worker
 from app.signing import Keyring
 from tests import pictures
-from tests.conftest import SECRET, Databases, settings_of_tests
+from tests.fixtures import SECRET, Databases, settings_of_tests
 from tests.flows import program
 from tests.patience import patient
 from tests.servers import Redis

@@ -18,7 +18,7 @@ from app.services import cleanup, images
 from app.services.receipts import hash_of
 from app.services.storage import LocalStorage
 from tests import pictures
-from tests.conftest import MakeClient
+from tests.fixtures import MakeClient
 from tests.flows.conftest import (
     ISSUER,
     VAULT,

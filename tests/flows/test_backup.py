@@ -18,7 +18,7 @@ from app.database import Db, engine_of, open_db
 from app.postgres import binaries
 from app.services import cleanup
 from app.services.storage import LocalStorage
-from tests.conftest import Databases, MakeClient
+from tests.fixtures import Databases, MakeClient
 from tests.flows.conftest import ISSUER, KEYRING, TOKEN, Shopper, files_in, working
 
 PAGE = (ROOT / "docs/operations.md").read_text()

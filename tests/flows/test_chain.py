@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from app.errors import SettingsError
-from tests.conftest import MakeClient
+from tests.fixtures import MakeClient
 from tests.flows.conftest import Shopper
 
 pytestmark = pytest.mark.slow

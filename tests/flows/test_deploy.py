@@ -11,7 +11,7 @@ import yaml
 
 from app.__main__ import _parser
 from app.config import Settings
-from tests.conftest import MakeClient
+from tests.fixtures import MakeClient
 from tests.flows.conftest import Shopper, Sql
 
 DEPLOY = Path(__file__).resolve().parent.parent.parent / "deploy"

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from tests.conftest import MakeClient
+from tests.fixtures import MakeClient
 from tests.flows.conftest import Shopper, Sql, wait_for
 
 SENDS = "tests.engines_for_tests:Sends"

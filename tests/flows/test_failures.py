@@ -12,7 +12,7 @@ from app.engines import process
 from app.services import cleanup
 from app.services.storage import LocalStorage
 from tests import warm
-from tests.conftest import MakeClient
+from tests.fixtures import MakeClient
 from tests.flows.conftest import LOSE_LEASES, Nobody, Shopper, Sql, files_in, wait_for, working
 
 FAULTS = {

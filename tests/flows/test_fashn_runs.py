@@ -21,8 +21,8 @@ from app.engines import RunContext, TryOnRequest
 from app.engines.fashn import FashnEngine, pictures
 from app.errors import EngineError, FailureCode, RunCancelled
 from tests import fashn_weights, people
-from tests.conftest import MakeClient
 from tests.fashn_weights import SIZES, TINY
+from tests.fixtures import MakeClient
 from tests.flows.conftest import Shopper
 from tests.flows.test_conformance import examined, failing
 from tests.unit.test_fashn import standing

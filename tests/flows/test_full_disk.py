@@ -10,7 +10,7 @@ import pytest
 
 from app import runtime
 from app.services.storage import LocalStorage
-from tests.conftest import MakeClient
+from tests.fixtures import MakeClient
 from tests.flows.conftest import Shopper, Sql, files_in, wait_for
 
 

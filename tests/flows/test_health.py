@@ -7,7 +7,7 @@ from pathlib import Path
 
 from prometheus_client.parser import text_string_to_metric_families
 
-from tests.conftest import MakeClient
+from tests.fixtures import MakeClient
 from tests.flows.conftest import Shopper
 
 

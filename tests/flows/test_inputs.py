@@ -14,7 +14,7 @@ from app.errors import StorageUnavailable
 from app.services import cleanup
 from app.services.crypto import PictureUnreadable
 from app.services.storage import LocalStorage
-from tests.conftest import MakeClient
+from tests.fixtures import MakeClient
 from tests.flows.conftest import (
     ISSUER,
     LOSE_LEASES,

@@ -12,7 +12,7 @@ from PIL import Image
 from app.database import Db, advisory_lock
 from app.services import cleanup
 from app.services.storage import LocalStorage
-from tests.conftest import MakeClient
+from tests.fixtures import MakeClient
 from tests.flows.conftest import (
     EXPIRE_ALL,
     ISSUER,

@@ -13,7 +13,7 @@ from sqlalchemy.engine import make_url
 from app.postgres import EmbeddedPostgres
 from app.signing import Keyring
 from tests import pictures
-from tests.conftest import SECRET
+from tests.fixtures import SECRET
 from tests.flows.conftest import LOSE_LEASES, URL, Serve, Server, Shopper, Sql, wait_for
 
 TOKEN = "MARKER-of-a-token"

@@ -16,7 +16,7 @@ from sqlalchemy.engine import make_url
 from app.postgres import EmbeddedPostgres
 from app.signing import Keyring
 from tests import pictures
-from tests.conftest import SECRET
+from tests.fixtures import SECRET
 from tests.flows.conftest import EXPIRE_ALL, URL, Run, Serve, Server, Shopper, Sql, wait_for
 
 MARKER = b"Marker0f7c1d"  # of letters that a token and a file name may have

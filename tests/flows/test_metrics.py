@@ -18,7 +18,7 @@ from sqlalchemy import text
 from app import metrics, metrics_folder
 from app.config import ROOT
 from app.database import engine_of
-from tests.conftest import MakeClient
+from tests.fixtures import MakeClient
 from tests.flows.conftest import Run, Shopper, Sql, environment, wait_for
 
 ADDRESS = re.compile(r"page +(http://\S+)/\n")

@@ -17,7 +17,7 @@ from sqlalchemy.engine import make_url
 from app.database import engine_of, open_db
 from app.postgres import EmbeddedPostgres
 from app.runtime import Runtime
-from tests.conftest import MakeClient
+from tests.fixtures import MakeClient
 from tests.flows.conftest import (
     Hooked,
     Serve,

@@ -17,7 +17,7 @@ from app.engines.process import EngineProcess
 from app.errors import EngineUnavailable
 from app.runtime import offered_engine
 from tests import people
-from tests.conftest import MakeClient
+from tests.fixtures import MakeClient
 from tests.flows.conftest import Shopper, Sql, wait_for
 
 DOCS = Path(__file__).resolve().parents[2] / "docs" / "engines.md"

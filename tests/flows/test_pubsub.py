@@ -17,7 +17,7 @@ from app.errors import SettingsError
 from app.runtime import open_runtime
 from app.services.leader import LOCK
 from app.services.pubsub import ALIVE_S, Envelopes
-from tests.conftest import MakeSettings
+from tests.fixtures import MakeSettings
 from tests.flows.conftest import PHOTO, URL, Knocking, Run, Serve, Shopper, Sql, wait_for
 from tests.servers import PgBouncer, Redis
 

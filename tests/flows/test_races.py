@@ -21,7 +21,7 @@ from app.database import Db
 from app.models import TryOnSession
 from app.services import cleanup
 from app.services.storage import LocalStorage
-from tests.conftest import MakeClient
+from tests.fixtures import MakeClient
 from tests.flows.conftest import (
     EXPIRE_ALL,
     ISSUER,

@@ -11,7 +11,7 @@ from typing import Any
 import psutil
 import pytest
 
-from tests.conftest import MakeClient
+from tests.fixtures import MakeClient
 from tests.flows.conftest import Run, Shopper, Sql, wait_for
 from tests.provider import KEY, Provider, providing
 

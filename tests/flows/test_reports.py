@@ -17,7 +17,7 @@ import pytest
 from app.errors import SettingsError
 from app.reports import reporting
 from app.signing import Keyring
-from tests.conftest import SECRET
+from tests.fixtures import SECRET
 from tests.flows.conftest import Run, Serve, Shopper, Sql, wait_for
 from tests.flows.test_logs import ADDRESS, PHOTO, TOKEN, do_everything
 

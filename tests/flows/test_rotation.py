@@ -15,7 +15,7 @@ from app.services.crypto import ID_BYTES, PictureUnreadable, Vault
 from app.services.rotation import Rotation
 from app.services.storage import LocalStorage
 from app.signing import Keyring
-from tests.conftest import SECRET, MakeClient
+from tests.fixtures import SECRET, MakeClient
 from tests.flows.conftest import EXPIRE_ALL, VAULT, Run, Shopper, Sql, wait_for, working
 
 NEW = "the secret that follows it"

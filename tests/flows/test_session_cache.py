@@ -23,7 +23,7 @@ from app.services.receipts import Reason
 from app.services.session_cache import SessionCache
 from app.services.storage import LocalStorage
 from app.signing import Keyring
-from tests.conftest import SECRET, MakeSettings
+from tests.fixtures import SECRET, MakeSettings
 from tests.flows.conftest import ISSUER, URL, Run, Serve, Server, Sql, wait_for
 from tests.flows.test_webhooks import receiving
 from tests.servers import Redis, free_port

@@ -21,7 +21,7 @@ from app.models import TryOnSession
 from app.services.session_cache import Asked, SessionCache
 from app.signing import Keyring
 from app.states import Status
-from tests.conftest import SECRET
+from tests.fixtures import SECRET
 from tests.flows.conftest import wait_for
 from tests.servers import Redis, free_port
 

@@ -17,7 +17,7 @@ from uuid import uuid4
 import httpx
 import pytest
 
-from tests.conftest import SECRET
+from tests.fixtures import SECRET
 from tests.flows.conftest import PHOTO, TOKEN, URL, Program, Run, Server, Sql, wait_for
 from tests.servers import Redis
 

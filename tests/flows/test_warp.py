@@ -8,7 +8,7 @@ import pytest
 
 from app.engines.warp import MIN_SIDE
 from tests import people, pictures
-from tests.conftest import MakeClient
+from tests.fixtures import MakeClient
 from tests.flows.conftest import TOKEN, URL, Shopper, wait_for
 
 # The networks load in half a second, and a picture takes one; not so where tests fill all cores.

@@ -22,7 +22,7 @@ from app.services import webhooks
 from app.services.receivers import ATTEMPT_S
 from app.services.webhooks import secret_text
 from app.signing import Keyring
-from tests.conftest import SECRET, MakeClient
+from tests.fixtures import SECRET, MakeClient
 from tests.flows.conftest import TOKEN, Run, Serve, Shopper, Sql, wait_for
 
 DUE = "UPDATE webhook_deliveries SET next_at = now() WHERE state = 'pending' AND claimed_by IS NULL"
