@@ -29,6 +29,7 @@ from app.engines.mock import FAULTS
 from app.engines.process import EngineProcess, Job, Output, _Child, _descendants
 from app.engines.registry import find
 from app.errors import EngineError, EngineUnavailable, FailureCode, RunCancelled
+from tests import warm
 from tests.conftest import NOT_APPLICABLE
 from tests.patience import patient
 
@@ -97,6 +98,7 @@ def wait_until(fact: Callable[[], bool], *, within_s: float = 5) -> None:
 @pytest.fixture(scope="module", autouse=True)
 def _nothing_is_left(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """No process, zombie, thread or folder outlives these tests."""
+    warm.end_all()
     folder = tmp_path_factory.mktemp("tmp")
     before = children()
     with pytest.MonkeyPatch.context() as patch:
