@@ -10,7 +10,6 @@ import base64
 import json
 import ssl
 import threading
-import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -63,7 +62,7 @@ class Provider:
 
     429, 429-long, 400, 401, 500, 503, credits: such an answer, and nothing is begun.
     drop: the connection ends before the run is taken. lose: it is taken, and the answer is lost.
-    no-id, nonsense: taken, and the answer is of no use. slow: answered after `slow_s`.
+    no-id, nonsense: taken, and the answer is of no use. held: answered when `go_on` is set.
     polls: how many looks at a job say that it is in work. ends: how jobs end: done, or the name of
     an error. on_status: as on_run. output: the picture, or where it lies.
     moved_to: where `/moved.png` sends on to.
@@ -77,7 +76,7 @@ class Provider:
     on_run: list[str] = field(default_factory=list)
     on_status: list[str] = field(default_factory=list)
     polls: int = 1
-    slow_s: float = 0.0
+    go_on: threading.Event = field(default_factory=threading.Event)
     ends: str = "done"
     output: str | None = None
     draws: bool = False
@@ -156,8 +155,8 @@ class _Handler(BaseHTTPRequestHandler):
     def take(self, word: str, body: dict[str, Any]) -> None:
         job = self.provider.take(body, self.headers.get("Idempotency-Key"))
         self.provider.at("taken", _seed(body))
-        if word == "slow":
-            time.sleep(self.provider.slow_s)
+        if word == "held":
+            self.provider.go_on.wait(30)
         if word == "lose":
             self.close_connection = True
         elif word in ("no-id", "nonsense"):

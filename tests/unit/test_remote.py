@@ -333,17 +333,21 @@ def test_an_erased_session_ends_its_job_and_a_stopped_worker_does_not(
 
 
 def test_a_cancelled_run_waits_for_no_answer(provider: Provider) -> None:
-    provider.on_run, provider.slow_s = ["slow"], 1.0
-    attempt = Attempt()
-    timer = threading.Timer(0.1, lambda: setattr(attempt, "cancelled", RunCancelled()))
-    timer.start()
-    began = time.monotonic()
+    attempt = Attempt(within_s=30)
+    provider.on_run = ["held"]
+    steps: list[str] = []
+
+    def cancel(step: str, _seed: int) -> None:
+        steps.append(step)
+        attempt.cancelled = RunCancelled()
+
+    provider.at = cancel
 
     with pytest.raises(RunCancelled):
         run(provider, attempt)
 
-    assert time.monotonic() - began < 0.8
-    timer.join()
+    assert "answered" not in steps
+    provider.go_on.set()
 
 
 def test_a_late_run_ends_its_job(provider: Provider) -> None:
