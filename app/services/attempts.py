@@ -275,10 +275,13 @@ class Attempts:
                     attempt, lambda: self._complete(row, attempt, key, output, lock, written)
                 )
         except RunCancelled:
-            done = None
-        if done is None and not self._is_kept(row.id, key):
-            self._throw_away(key)
-            return "late"
+            if not self._is_kept(row.id, key):
+                self._throw_away(key)
+                raise
+        else:
+            if done is None and not self._is_kept(row.id, key):
+                self._throw_away(key)
+                return "late"
         self._let_inputs_go(row)
         log.info("session.completed", size=len(output.data), timings_s=dict(output.timings_s))
         return "completed"

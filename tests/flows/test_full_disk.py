@@ -9,9 +9,10 @@ from pathlib import Path
 import pytest
 
 from app import runtime
+from app.database import Db
 from app.services.storage import LocalStorage
 from tests.fixtures import MakeClient
-from tests.flows.conftest import Shopper, Sql, files_in, wait_for
+from tests.flows.conftest import Shopper, Sql, files_in, wait_for, working
 
 
 class SmallDisk(LocalStorage):
@@ -71,6 +72,20 @@ def test_a_worker_without_room_keeps_its_picture_until_there_is(
 
     assert shopper.wait(session_id, "completed")["attempts"] == 1
     assert shopper.get(f"{session_id}/output").status_code == 200
+
+
+def test_a_worker_that_ends_without_room_lets_another_begin_at_once(
+    make_client: MakeClient, disk: type[SmallDisk], db: Db, uploads: Path
+) -> None:
+    """And not after the lease, which might take the session's last attempt."""
+    shopper = Shopper(make_client())
+    session_id = shopper.submit()
+    disk.full = True
+
+    with working(db, SmallDisk(uploads)):
+        wait_for(lambda: disk.refused)
+
+    assert shopper.see(session_id)["status"] == "created"
 
 
 def test_what_waits_for_room_can_still_be_erased(
