@@ -465,7 +465,8 @@ class Attempts:
         try:
             self._storage.delete(key)
         except ServiceError as exc:
-            log.warning("output.leftover", code=exc.code)  # the purge takes the whole folder
+            # The erasure takes the whole folder, or has already: then it is the sweep's.
+            log.warning("output.leftover", code=exc.code)
 
     def _insist(self, attempt: Attempt, step: Callable[[], T]) -> T:
         """Try a step until it works: what is done is not lost because a disk is full for a while.
