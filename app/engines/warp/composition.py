@@ -33,6 +33,8 @@ _SURELY_HEAD = 0.9
 which follow the photo's edges, stay below 1."""
 _OFF_BODY = 0.07
 """How far, from rim to rim, cloth may stand off above the shoulders, in shoulder widths."""
+_BESIDE_FLANK = 0.14
+"""How far beside a top's flank the skirt below it may be hidden by it, in shoulder widths."""
 _CONTACT_SHADOW, _SLEEVE_SHADOW, _LIMB_SHADOW = 0.24, 0.25, 0.35
 """How dark the shadows are: the garment's on the skin, and on the torso the sleeves' and arms'."""
 
@@ -134,6 +136,7 @@ def paint_top(
     beside = removal.beside_torso(small, removal.halved(target.half_widths))
     easel = Easel(scene.height, scene.width)
     worn = layers.body.cover * _near_body(small, scene)
+    worn = np.maximum(worn, _over_old_lower(scene, worn, target))
     front = worn * (1 - layers.inside)
     # Under the front's soft edge, too, or the skin would shine through between them.
     back = worn * np.clip(layers.inside * 2, 0, 1)
@@ -151,6 +154,8 @@ def paint_top(
     base = removal.erase(scene, grounds, seed)
     limbs = limbs_in_front(scene, small, target)
     removed = old * (1 - limbs.seen) * (1 - head)
+    if layers.opening is not None:  # the old top is what shows there
+        removed *= 1 - layers.opening
     easel.lay(base, removed)
     easel.darken(_contact_shadow(scene, cover, old, head))
 
@@ -167,16 +172,17 @@ def paint_top(
         easel.lay(sleeve.colour * lit[..., None], sleeve.cover, sleeve.box)
     _close_gaps(easel, gap, np.maximum(front, sleeves))
     easel.uncover(np.maximum(head, scene.hands))
-    return easel, _bared(scene, easel, removed * (1 - cover), cover, target)
+    hanging = np.maximum(cover, layers.opening) if layers.opening is not None else cover
+    return easel, _bared(scene, easel, removed * (1 - cover), hanging, target)
 
 
 def _bared(scene: Scene, easel: Easel, shown: Mask, cover: Mask, target: TopTarget) -> Bared:
-    """shown: what was painted and is not covered."""
+    """shown: what was painted and is not covered. cover: the garment's, an open front included."""
     few = (slice(None, None, 4), slice(None, None, 4))
     shown, person, down = shown[few], scene.parts.person[few], scene.down[few]
     area = max(1.0, float(cover[few].sum()))
     below, above = down > target.hem_down, down < target.hem_down - 0.05
-    kept = 1 - easel.cover[few]
+    kept = np.minimum(1 - easel.cover[few], 1 - cover[few])
     on_body = person * (1 - below)
     return Bared(
         skin=float((shown * on_body).sum()) / area,
@@ -198,6 +204,22 @@ def _near_body(small: Scene, scene: Scene) -> Mask:
     near *= smoothstep(small.down, chin_down - 0.03, chin_down + 0.01)
     free = np.maximum(near, smoothstep(small.down, 0.05, 0.12))
     return resize(np.asarray(free, np.float32), scene.height, scene.width)
+
+
+def _over_old_lower(scene: Scene, worn: Mask, target: TopTarget) -> Mask:
+    """Where the skirt or the trousers would show beside a top's flank, above its hem.
+
+    The top hangs there: the pose has an arm too near, and with it the flank.
+    """
+    if target.legs:  # a dress has taken the place of all
+        return np.zeros_like(worn)
+    reach = int(_BESIDE_FLANK * scene.body.shoulder_width / 4)
+    size = ((scene.height + 3) // 4, (scene.width + 3) // 4)
+    near = cv2.dilate((resize(worn, *size) > 0.5).astype(np.uint8), disc(2 * reach + 1))
+    near = resize(blur(near.astype(np.float32), 1.0), scene.height, scene.width)
+    above = 1 - smoothstep(scene.down, target.hem_down - 0.03, target.hem_down - 0.01)
+    below_waist = smoothstep(scene.down, 0.5, 0.55)
+    return np.asarray(scene.parts.lower * near * above * below_waist, np.float32)
 
 
 def _sleeve_cover(scene: Scene, sleeves: tuple[SleeveLayer, ...]) -> Mask:

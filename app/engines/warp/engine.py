@@ -19,6 +19,7 @@ from app.engines.warp.hands import with_hands
 from app.engines.warp.networks import Networks
 from app.engines.warp.parsing import parse
 from app.engines.warp.pose import find_pose
+from app.engines.warp.rims import with_rims
 from app.engines.warp.scene import Scene, see
 from app.engines.warp.values import SIDES, BottomOutline, Garment, Rgb, TopOutline
 from app.errors import EngineError, FailureCode
@@ -113,9 +114,8 @@ class Pipeline:
 
         run.stage("parsing")
         parts = parse(self._networks, photo, pose, body)
-        scene = with_hands(
-            see(canvas, pose=pose, body=body, parts=parts, category=garment.category)
-        )
+        seen = see(canvas, pose=pose, body=body, parts=parts, category=garment.category)
+        scene = with_hands(with_rims(seen))
         if on_picture:
             on_picture("parts", _coloured(scene))
         run.done("parsing")

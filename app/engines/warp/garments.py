@@ -10,10 +10,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from app.engines import Category, PhotoType
-from app.engines.warp import kinds, outline_bottom, outline_top
+from app.engines.warp import armpits, kinds, outline_bottom, outline_top
 from app.engines.warp.contours import Shape, find_tilt, read_shape
 from app.engines.warp.cutout import Binary, Cutout, Silhouette, find_silhouette, matte
 from app.engines.warp.networks import Networks
+from app.engines.warp.openings import find_opening
 from app.engines.warp.values import BottomOutline, Garment, Rgb, TopOutline
 from app.errors import EngineError, FailureCode
 
@@ -85,12 +86,21 @@ def read_garment(
     reading = _read(shape)
     chosen = reading.guess if category == "auto" else category
     _check_kind(reading, chosen)
+    outline, opening = _outline(reading, chosen, cutout, 1 / scale), None
+    picture = cutout.picture
+    if isinstance(outline, TopOutline):
+        ground = np.median(silhouette.ground.surface.reshape(-1, 3), axis=0)
+        picture = armpits.heal(picture, cutout.alpha, outline, ground)
+        if chosen == "tops":
+            opening = find_opening(picture, cutout.alpha, outline)
     return Garment(
-        cutout.picture,
+        picture,
         cutout.alpha,
         chosen,
-        _outline(reading, chosen, cutout, 1 / scale),
+        outline,
         guessed=category == "auto",
+        opening=opening,
+        cautions=() if opening is None else ("open_front",),
     )
 
 

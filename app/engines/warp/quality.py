@@ -24,6 +24,7 @@ MESSAGES = MappingProxyType(
         "turned_aside": "The person is turned to the side: the garment may sit a little askew.",
         "garment_unclear": "The garment's outline was not clear everywhere.",
         "person_unclear": "The person's outline was not clear everywhere.",
+        "open_front": "The garment hangs open: what you wear in your photo shows under it.",
     }
 )
 """Every code that a stage may raise, and its sentence for the shopper."""

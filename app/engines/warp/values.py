@@ -148,7 +148,7 @@ class TopOutline:
     edge, what lies above it being the inside of the back; None where none was found.
     collar_height: how far the garment rises above the neck corners at the centre, pixels; large on
     a turtle-neck. off_shoulder: the upper edge runs below the shoulders, from arm to arm.
-    open_front: a jacket or cardigan. sure: 0–1, how clear the points were.
+    sure: 0–1, how clear the points were.
     """
 
     centre_x: float
@@ -159,7 +159,6 @@ class TopOutline:
     sleeves: SleeveKind
     collar_height: float = 0.0
     off_shoulder: bool = False
-    open_front: bool = False
     sure: float = 1.0
 
     def side(self, side: Side) -> TopSide:
@@ -193,7 +192,8 @@ class Garment:
 
     picture: (h, w, 3) float32, 0–255, sRGB; the colours go on outwards beyond the edge, so that no
     ground bleeds in. alpha: its coverage. guessed: the category was decided by us, not by the
-    caller. cautions: codes of what is doubtful (see quality.py).
+    caller. opening: between the front panels of a jacket or cardigan that hangs open, 0–1; None on
+    any other. cautions: codes of what is doubtful (see quality.py).
     """
 
     picture: Floats
@@ -201,4 +201,5 @@ class Garment:
     category: Category
     outline: TopOutline | BottomOutline
     guessed: bool = False
+    opening: Mask | None = None
     cautions: tuple[str, ...] = field(default=())

@@ -47,7 +47,8 @@ class Source:
     """The garment at about the size at which it is worn, with the parts of it told apart.
 
     picture: (h, w, 3) float32, 0–255. alpha: coverage. body: what is not sleeve. inside: the back
-    of the collar, seen from the front. scale: pixels of this for one of the garment's.
+    of the collar, seen from the front. scale: pixels of this for one of the garment's. opening: of
+    an open front; None where it is closed.
     """
 
     picture: Floats
@@ -55,6 +56,7 @@ class Source:
     body: Mask
     inside: Mask
     scale: float
+    opening: Mask | None = None
 
 
 @dataclass(frozen=True)
@@ -85,12 +87,14 @@ class SleeveLayer:
 class TopLayers:
     """A top on the body, not yet lit.
 
-    body: the garment without sleeves. inside: which of it is the inside of its back.
+    body: the garment without sleeves. inside: which of it is the inside of its back. opening:
+    where an open front shows what is worn under it, which the body does not cover; None elsewhere.
     """
 
     body: Layer
     inside: Mask
     sleeves: tuple[SleeveLayer, ...]
+    opening: Mask | None = None
 
 
 def warp_top(scene: Scene, garment: Garment, target: TopTarget) -> TopLayers:
@@ -98,13 +102,14 @@ def warp_top(scene: Scene, garment: Garment, target: TopTarget) -> TopLayers:
     outline = garment.outline
     assert isinstance(outline, TopOutline)
     source = prepare(garment, target.scale)
-    body, inside = warp_body(scene, source, outline, target)
+    body, inside, opening = warp_body(scene, source, outline, target)
     sleeves = []
     for side in SIDES:
         flat, worn = outline.side(side).sleeve, target.side(side).sleeve
         if flat is not None and worn is not None:
             sleeves.append(warp_sleeve(scene, source, flat, worn, side))
-    return TopLayers(body, inside, tuple(layer for layer in sleeves if layer is not None))
+    worn_sleeves = tuple(layer for layer in sleeves if layer is not None)
+    return TopLayers(body, inside, worn_sleeves, opening)
 
 
 class Spline:
@@ -180,6 +185,7 @@ def prepare(garment: Garment, scale: float) -> Source:
         body=_body_mask(outline, factor, small),
         inside=_inside_mask(outline, factor, small),
         scale=factor,
+        opening=None if garment.opening is None else resize(garment.opening, *small),
     )
 
 
@@ -219,15 +225,19 @@ def _inside_mask(outline: TopOutline, factor: float, size: tuple[int, int]) -> M
 
 def warp_body(
     scene: Scene, source: Source, outline: TopOutline, target: TopTarget
-) -> tuple[Layer, Mask]:
-    """The garment without its sleeves, and which of it is the inside of its back."""
+) -> tuple[Layer, Mask, Mask | None]:
+    """The garment without its sleeves, which of it is the inside of its back, and its opening."""
     on_garment, on_body = _torso_pairs(outline, target)
     spline = Spline(on_body, on_garment * source.scale)
     field = spline.field(0, 0, scene.height, scene.width)
     colour = look_up(source.picture, field, replicate=True)
     masks = np.dstack([source.alpha * source.body, source.inside])
     seen = look_up(masks, field, replicate=False)
-    return Layer(colour, np.ascontiguousarray(seen[..., 0])), np.ascontiguousarray(seen[..., 1])
+    cover, inside = (np.ascontiguousarray(seen[..., i]) for i in (0, 1))
+    if source.opening is None:
+        return Layer(colour, cover), inside, None
+    opening = look_up(source.opening, field, replicate=True)
+    return Layer(colour, cover * (1 - opening)), inside, opening
 
 
 def _torso_pairs(outline: TopOutline, target: TopTarget) -> tuple[Points, Points]:

@@ -2,15 +2,26 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from app.engines.warp import composition
-from app.engines.warp.composition import Easel
+from app.engines.warp.composition import Easel, paint_top
 from app.engines.warp.targets import place_top
 from app.engines.warp.values import Floats, Mask, Rgb, TopOutline
 from app.engines.warp.warping import warp_top
-from tests.unit.warp.drawn import drawn_garment, drawn_person, drawn_scene, whole_scene
+from tests.unit.warp.drawn import (
+    HIPS_Y,
+    SPINE_X,
+    TORSO_HALF,
+    TROUSERS,
+    drawn_garment,
+    drawn_person,
+    drawn_scene,
+    whole_scene,
+)
 
 
 def _photo() -> Rgb:
@@ -140,3 +151,23 @@ def test_what_is_enlarged_beyond_the_picture_is_cut_off() -> None:
     large, left, top = easel.enlarged(735 / 555, 0, 0)
 
     assert np.array_equal(large.finish(picture, left, top), picture)
+
+
+def test_a_top_hides_the_skirt_beside_its_flank() -> None:
+    """The pose has the flank 16 pixels too far in: a strip of the skirt is beyond it."""
+    photo, parts = drawn_person()
+    lower = parts.lower.copy()
+    upper = parts.upper.copy()
+    lower[230:HIPS_Y, 134:226], upper[230:HIPS_Y, 134:226] = 1, 0
+    photo[230:HIPS_Y, 134:226] = TROUSERS
+    scene = whole_scene(photo, replace(parts, lower=lower, upper=upper))
+    target = place_top(scene, drawn_garment())
+    layers = warp_top(scene, drawn_garment(), target)
+    narrow = layers.body.cover * (np.abs(scene.x - SPINE_X) < TORSO_HALF - 10)
+
+    easel, _ = paint_top(
+        scene, replace(layers, body=replace(layers.body, cover=narrow)), target, seed=0
+    )
+
+    strip = easel.finish(photo, 0, 0)[236:262, 138:143].astype(int)
+    assert np.abs(strip - TROUSERS).sum(2).min() > 60

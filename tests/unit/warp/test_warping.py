@@ -80,7 +80,7 @@ def test_a_garment_that_stays_where_it_is_stays_what_it_is() -> None:
         scale=1.0,
     )
 
-    layer, _ = warp_body(drawn_scene(), source, outline, _in_place(outline))
+    layer, *_ = warp_body(drawn_scene(), source, outline, _in_place(outline))
 
     height, width = garment.alpha.shape[0], 200
     assert float(np.abs(layer.colour[:height, :width] - garment.picture[:, :width]).mean()) < 1
@@ -128,7 +128,7 @@ def test_the_body_and_the_sleeves_leave_out_nothing() -> None:
     assert outline.left.sleeve is not None
     assert target.left.sleeve is not None
 
-    body, _ = warp_body(scene, source, outline, target)
+    body, *_ = warp_body(scene, source, outline, target)
     sleeve = warp_sleeve(scene, source, outline.left.sleeve, target.left.sleeve, "left")
 
     assert sleeve is not None
