@@ -77,7 +77,10 @@ def _serve(settings: Settings, listener: socket.socket, *, on_ready: Callable[[]
             on_ready()
 
         async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-            runtime.waits.release()  # or the server would wait for them until its patience ends
+            # Or the server would wait for them until its patience ends.
+            runtime.waits.release()
+            if runtime.cache is not None:
+                runtime.cache.release()
             await super().shutdown(sockets)
 
     _allow_files()

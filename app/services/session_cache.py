@@ -18,6 +18,7 @@ import secrets
 import threading
 import time
 from collections.abc import Collection, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -28,6 +29,7 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from app.crud import News, Seen
 from app.database import Told
+from app.errors import ServiceError
 from app.metrics import SESSION_CACHE
 from app.models import TryOnSession
 from app.services.circuit import circuit_of
@@ -112,6 +114,7 @@ class SessionCache:
         self._fill_script = self._reader.register_script(_FILL)
         self._guard = threading.Lock()
         self._ends: dict[UUID, float] = {}
+        self._released = asyncio.Event()
 
     def read(self, session_ids: Sequence[UUID]) -> Asked:
         """Those that are kept, and a lease on those of the others that nobody else reads now."""
@@ -189,8 +192,22 @@ class SessionCache:
             time.sleep(rest_s)
 
     async def settled(self, session_ids: Collection[UUID]) -> None:
-        """The same, without a thread: thousands may wait."""
-        await asyncio.sleep(self._rest_s(session_ids))
+        """The same, without a thread: thousands may wait.
+
+        Raises ServiceError where this process ends first.
+        """
+        if not (rest_s := self._rest_s(session_ids)):
+            return
+        with suppress(TimeoutError):
+            async with asyncio.timeout(rest_s):
+                await self._released.wait()
+            raise ServiceError(
+                "The server ends. What is to be erased is shown to nobody any more; ask again."
+            )
+
+    def release(self) -> None:
+        """Let go of who waits by `settled`; on their event loop."""
+        self._released.set()
 
     def _rest_s(self, session_ids: Collection[UUID]) -> float:
         with self._guard:

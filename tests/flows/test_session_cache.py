@@ -440,6 +440,25 @@ def test_erasures_that_wait_for_redis_hold_no_threads(
     assert not sql("SELECT 1 FROM tryon_sessions")
 
 
+def test_an_erasure_that_waits_for_redis_keeps_no_server_from_its_end(
+    serve: Serve, redis: Redis, cached: dict[str, Any], sql: Sql
+) -> None:
+    server = serve(worker_concurrency=0, **cached | {"session_cache_seconds": 30}).ready()
+    session_id = server.shopper.submit()
+    redis.kill()
+
+    with ThreadPoolExecutor(1) as pool:
+        erasing = pool.submit(server.shopper.delete, session_id)
+        wait_for(lambda: sql("SELECT 1 FROM tryon_sessions WHERE erasing IS NOT NULL"))
+        server.terminate()
+        answer = erasing.result()
+
+    assert answer.status_code == 503
+    assert int(answer.headers["Retry-After"]) > 0
+    assert server.wait() == 0
+    assert "Traceback" not in server.text
+
+
 def waits_long(server: Server, session_id: str) -> None:
     headers = server.shopper.headers | {"Prefer": "wait=20"}
     address = f"{URL}/{session_id}"
