@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 import statistics
-import threading
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from io import BytesIO
@@ -22,6 +21,7 @@ from app.engines import Category
 from app.engines.codecs import decode
 from app.engines.frames import Job, Output
 from app.engines.pool import EnginePool
+from app.engines.process import Watcher
 from app.engines.registry import OfferedEngine
 from app.errors import EngineError, EngineUnavailable, TryOnError
 from app.sheets import Cell, Sheet, small
@@ -281,12 +281,8 @@ def _run(pool: EnginePool, job: Job, timeout_s: float, scores: Scores) -> Output
         scores.peak_mb = max(scores.peak_mb, _children_mb())
 
     with pool.one() as process:
-        output = process.run(
-            job,
-            timeout_s=pool.timeout_s or timeout_s,
-            on_progress=look,
-            cancelled=threading.Event(),
-        )
+        watcher = Watcher(on_progress=look)
+        output = process.run(job, watcher, timeout_s=pool.timeout_s or timeout_s)
     look()
     return output
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 import io
 import re
 import statistics
-import threading
 import time
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
@@ -25,7 +24,7 @@ from app import catalogue
 from app.config import load_settings
 from app.engines import MODES, EngineSpec
 from app.engines.frames import OutputFormat
-from app.engines.process import EngineProcess, Job, Output
+from app.engines.process import EngineProcess, Job, Output, Watcher
 from app.errors import EngineError
 from app.runtime import offered_engine
 from bench.table import Figure
@@ -97,7 +96,7 @@ def _engine(spec: EngineSpec) -> Iterator[tuple[EngineProcess, psutil.Process]]:
 
 
 def _run(engine: EngineProcess, job: Job) -> Output:
-    return engine.run(job, timeout_s=60, on_progress=lambda *_: None, cancelled=threading.Event())
+    return engine.run(job, Watcher(), timeout_s=60)
 
 
 @dataclass

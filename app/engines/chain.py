@@ -7,7 +7,6 @@ the second's. A chain is used like a process of one engine.
 from __future__ import annotations
 
 import json
-import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -15,7 +14,7 @@ from typing import Any
 
 from app.engines import Caution, EngineInfo, EngineSpec
 from app.engines.frames import Job, Output
-from app.engines.process import EngineProcess
+from app.engines.process import EngineProcess, Watcher
 from app.errors import EngineError, EngineUnavailable, FailureCode, RunCancelled
 
 FINAL = frozenset(
@@ -72,16 +71,7 @@ class ChainProcess:
         if len(reasons) == len(self._steps):
             raise EngineUnavailable(" ".join(reasons))
 
-    def run(
-        self,
-        job: Job,
-        *,
-        timeout_s: float,
-        on_progress: Callable[[str, float | None], None],
-        cancelled: threading.Event,
-        on_checkpoint: Callable[[str], None] = lambda _: None,
-        for_good: Callable[[], bool] = lambda: True,
-    ) -> Output:
+    def run(self, job: Job, watcher: Watcher, *, timeout_s: float) -> Output:
         """Make one picture, by the first that can. Raises what the last one raised."""
         deadline = time.monotonic() + timeout_s
         left = job.resume or {}
@@ -102,11 +92,8 @@ class ChainProcess:
             try:
                 output = step.process.run(
                     _for(step, job, state),
+                    replace(watcher, on_checkpoint=_nested(watcher.on_checkpoint, passed)),
                     timeout_s=min(step.spec.timeout_s or left_s, left_s),
-                    on_progress=on_progress,
-                    cancelled=cancelled,
-                    on_checkpoint=_nested(on_checkpoint, passed),
-                    for_good=for_good,
                 )
             except RunCancelled:
                 raise
@@ -117,7 +104,7 @@ class ChainProcess:
                 last, state = exc, None
                 passed.append((step.info.name, code))
                 # Whatever it has begun elsewhere is over: nobody asks it again.
-                on_checkpoint(json.dumps({"passed": passed}))
+                watcher.on_checkpoint(json.dumps({"passed": passed}))
                 continue
             return replace(output, cautions=(*_told(passed, step.info.name), *output.cautions))
         if isinstance(last, EngineError):

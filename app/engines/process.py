@@ -16,7 +16,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from queue import Empty, SimpleQueue
 from typing import Any, BinaryIO, cast
@@ -30,7 +30,7 @@ from app.engines.frames import Job, Output
 from app.engines.scratch import ScratchFolder
 from app.errors import EngineError, EngineUnavailable, FailureCode, RunCancelled
 
-__all__ = ["EngineProcess", "Job", "Output"]
+__all__ = ["EngineProcess", "Job", "Output", "Watcher"]
 
 log = structlog.get_logger(__name__)
 
@@ -56,6 +56,23 @@ ABROAD_GRACE_S = 3.0
 _KERNEL_LISTS_CHILDREN = Path("/proc/thread-self/children").exists()
 
 _ROOT = Path(__file__).resolve().parents[2]
+
+
+@dataclass(frozen=True)
+class Watcher:
+    """Who follows a run, and may end it.
+
+    cancelled: once set, the run ends within about a second.
+    on_progress: told the stage, and how much of it is done, 0–1, where that is known.
+    on_checkpoint: keeps what it is given, JSON, durably; the run waits for it. What it raises ends
+        the run.
+    for_good: whether a cancelled run will not be taken up by another attempt.
+    """
+
+    cancelled: threading.Event = field(default_factory=threading.Event)
+    on_progress: Callable[[str, float | None], None] = lambda *_: None
+    on_checkpoint: Callable[[str], None] = lambda _: None
+    for_good: Callable[[], bool] = lambda: True
 
 
 class EngineProcess:
@@ -94,32 +111,19 @@ class EngineProcess:
         except RunCancelled as exc:
             raise EngineUnavailable("the engine was closed") from exc
 
-    def run(
-        self,
-        job: Job,
-        *,
-        timeout_s: float,
-        on_progress: Callable[[str, float | None], None],
-        cancelled: threading.Event,
-        on_checkpoint: Callable[[str], None] = lambda _: None,
-        for_good: Callable[[], bool] = lambda: True,
-    ) -> Output:
+    def run(self, job: Job, watcher: Watcher, *, timeout_s: float) -> Output:
         """Make one picture.
 
         timeout_s: for the run alone; loading, where it is needed, has its own bound.
-        cancelled: once set, the run ends within about a second.
-        on_checkpoint: keeps what it is given, JSON, durably; the run waits for it. What it raises
-            ends the run.
-        for_good: whether a cancelled run will not be taken up by another attempt.
 
         Raises EngineError: the engine's own, or engine_timeout, engine_out_of_memory, engine_error
         where the process ended by itself. Out of memory by what earlier runs have left, it may be
         tried again. Raises EngineUnavailable when the engine could not be loaded, and RunCancelled.
         """
+        cancelled = watcher.cancelled
         with self._its_turn(cancelled):
             child = self._warm(cancelled)
             child.context = structlog.contextvars.get_contextvars()
-            watcher = _Watcher(on_progress, on_checkpoint, cancelled, for_good)
             try:
                 answer = self._follow(child, say.Run(job, timeout_s), watcher)
             except BaseException:
@@ -204,7 +208,7 @@ class EngineProcess:
                 log = f"not ready after {LOAD_TIMEOUT_S:.0f} s"
                 raise EngineError(FailureCode.ENGINE_TIMEOUT, log=log)
 
-    def _follow(self, child: _Child, order: say.Run, watcher: _Watcher) -> Output | say.Failed:
+    def _follow(self, child: _Child, order: say.Run, watcher: Watcher) -> Output | say.Failed:
         """Watch one run to its end. Where this raises, the child must be ended."""
         cancelled = watcher.cancelled
         grace_s = ABROAD_GRACE_S if self._spec.abroad else GRACE_S
@@ -267,16 +271,6 @@ class EngineProcess:
                 raise EngineError(
                     FailureCode.ENGINE_OUT_OF_MEMORY, log=log, retryable=leaked_mb > 0
                 )
-
-
-@dataclass(frozen=True)
-class _Watcher:
-    """What one run is watched with; see EngineProcess.run."""
-
-    on_progress: Callable[[str, float | None], None]
-    on_checkpoint: Callable[[str], None]
-    cancelled: threading.Event
-    for_good: Callable[[], bool]
 
 
 class _Child:

@@ -27,6 +27,7 @@ from app import catalogue, crud, tracing
 from app.database import Db, translate
 from app.engines.frames import Job, Output, OutputFormat
 from app.engines.pool import EnginePool, Process
+from app.engines.process import Watcher
 from app.errors import (
     EgressNotAllowed,
     EngineError,
@@ -256,11 +257,13 @@ class Attempts:
         with tracing.span("run"):
             output = process.run(
                 job,
+                Watcher(
+                    attempt.cancelled,
+                    on_progress=attempt.report,
+                    on_checkpoint=partial(self._keep_checkpoint, row, attempt),
+                    for_good=lambda: attempt.erased,
+                ),
                 timeout_s=self._engines[row.engine].timeout_s or self._limits.timeout_s,
-                on_progress=attempt.report,
-                cancelled=attempt.cancelled,
-                on_checkpoint=partial(self._keep_checkpoint, row, attempt),
-                for_good=lambda: attempt.erased,
             )
             _trace_stages(output, ended=time.time())
         key = f"{erasure.OUTPUTS}/{row.id}/{attempt.number}.{SUFFIXES[job.output_format]}"

@@ -12,7 +12,6 @@ import os
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from threading import Event
 
 import numpy as np
 import pytest
@@ -23,7 +22,7 @@ from app.config import load_settings
 from app.engines.conformance.checks import photo
 from app.engines.conformance.faces import Faces
 from app.engines.frames import Job, Output
-from app.engines.process import EngineProcess
+from app.engines.process import EngineProcess, Watcher
 from app.runtime import offered_engine
 from tests.flows.test_conformance import examined, failing
 
@@ -62,7 +61,7 @@ def make(process: EngineProcess, person: str, garment: str, **of_job: object) ->
         garment_photo_type="flat-lay",
         **of_job,  # type: ignore[arg-type]
     )
-    return process.run(job, timeout_s=600, on_progress=lambda *_: None, cancelled=Event())
+    return process.run(job, Watcher(), timeout_s=600)
 
 
 def test_people_are_dressed_and_remain_themselves(

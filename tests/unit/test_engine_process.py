@@ -26,7 +26,7 @@ from app.config import Settings
 from app.engines import Caution, Cost, EngineSpec, child, process, scratch
 from app.engines.frames import Maker
 from app.engines.mock import FAULTS
-from app.engines.process import EngineProcess, Job, Output, _Child, _descendants
+from app.engines.process import EngineProcess, Job, Output, Watcher, _Child, _descendants
 from app.engines.registry import find
 from app.errors import EngineError, EngineUnavailable, FailureCode, RunCancelled
 from tests import warm
@@ -65,10 +65,7 @@ def run(  # one call of EngineProcess.run, with everything that a test does not 
 ) -> Output:
     job = Job(**{"person": PHOTO, "garment": PHOTO, "category": act, **of_job})
     return engine.run(
-        job,
-        timeout_s=timeout_s,
-        on_progress=on_progress,
-        cancelled=cancelled or threading.Event(),
+        job, Watcher(cancelled or threading.Event(), on_progress), timeout_s=timeout_s
     )
 
 
@@ -386,8 +383,7 @@ def run_with(  # the same, with what few runs need
     engine: EngineProcess, act: str, *, key: str = "", resume: Any = None, **more: Any
 ) -> Output:
     job = Job(person=PHOTO, garment=PHOTO, category=act, key=key, resume=resume)
-    given = {"timeout_s": 10, "on_progress": ignore, "cancelled": threading.Event(), **more}
-    return engine.run(job, **given)
+    return engine.run(job, Watcher(**more), timeout_s=10)
 
 
 def test_signals_meant_for_the_server_leave_a_run_alone(acts: EngineProcess) -> None:
@@ -781,7 +777,7 @@ def test_closing_cancels_the_run_in_hand_and_is_final() -> None:
 SERVER = """
 import sys, threading, psutil
 from app.engines.registry import find
-from app.engines.process import EngineProcess, Job
+from app.engines.process import EngineProcess, Job, Watcher
 
 told = threading.Semaphore(0)
 engines = []
@@ -792,8 +788,7 @@ def work(act):
     if act == "idle":
         return told.release()
     job = Job({photo!r}, {photo!r}, category=act)
-    told_once = lambda *_: told.release()
-    engine.run(job, timeout_s=60, on_progress=told_once, cancelled=threading.Event())
+    engine.run(job, Watcher(on_progress=lambda *_: told.release()), timeout_s=60)
 
 for act in sys.argv[1:]:
     threading.Thread(target=work, args=[act]).start()

@@ -6,7 +6,6 @@ import json
 import math
 import subprocess
 import sys
-import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -22,7 +21,7 @@ from app.engines import EngineSpec, licences
 from app.engines.conformance.probe import ORDER, SEEN, Seen
 from app.engines.frames import Job, Output
 from app.engines.pool import EnginePool
-from app.engines.process import GRACE_S
+from app.engines.process import GRACE_S, Watcher
 from app.engines.registry import OfferedEngine
 from app.errors import EngineError, EngineUnavailable, FailureCode, RunCancelled
 
@@ -118,12 +117,7 @@ class Kit:
         job = Job(person, garment, output_format="png", key="conformance", **of_job)
         with self.pool.one() as process:
             try:
-                output = process.run(
-                    job,
-                    timeout_s=timeout_s or self.timeout_s,
-                    on_progress=lambda *_: None,
-                    cancelled=threading.Event(),
-                )
+                output = process.run(job, Watcher(), timeout_s=timeout_s or self.timeout_s)
             except RunCancelled:
                 cancelled = True
             except EngineUnavailable as exc:
