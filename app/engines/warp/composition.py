@@ -33,6 +33,8 @@ _SURELY_HEAD = 0.9
 which follow the photo's edges, stay below 1."""
 _OFF_BODY = 0.07
 """How far, from rim to rim, cloth may stand off above the shoulders, in shoulder widths."""
+_SCRAP, _SCRAP_SEEN = 0.03, 0.1
+"""Of the garment's largest part, what is a scrap of it; front panels are 0.5. And of coverage."""
 _BESIDE_FLANK = 0.14
 """How far beside a top's flank the skirt below it may be hidden by it, in shoulder widths."""
 _CONTACT_SHADOW, _SLEEVE_SHADOW, _LIMB_SHADOW = 0.24, 0.25, 0.35
@@ -135,7 +137,7 @@ def paint_top(
     small = scene.half()
     beside = removal.beside_torso(small, removal.halved(target.half_widths))
     easel = Easel(scene.height, scene.width)
-    worn = layers.body.cover * _near_body(small, scene)
+    worn = _without_scraps(layers.body.cover * _near_body(small, scene))
     worn = np.maximum(worn, _over_old_lower(scene, worn, target))
     front = worn * (1 - layers.inside)
     # Under the front's soft edge, too, or the skin would shine through between them.
@@ -204,6 +206,24 @@ def _near_body(small: Scene, scene: Scene) -> Mask:
     near *= smoothstep(small.down, chin_down - 0.03, chin_down + 0.01)
     free = np.maximum(near, smoothstep(small.down, 0.05, 0.12))
     return resize(np.asarray(free, np.float32), scene.height, scene.width)
+
+
+def _without_scraps(worn: Mask) -> Mask:
+    """Without what hangs in the air beside the garment: cuffs that lay beside its hem."""
+    height, width = worn.shape
+    small = resize(worn, (height + 3) // 4, (width + 3) // 4)
+    seen = (small > _SCRAP_SEEN).astype(np.uint8)
+    _, parts, stats, _ = cv2.connectedComponentsWithStats(seen)
+    areas = stats[:, cv2.CC_STAT_AREA]
+    areas[0] = 0  # what is around
+    is_scrap = areas < _SCRAP * areas.max()
+    is_scrap[0] = False
+    if not is_scrap.any():
+        return worn
+    gone = cv2.dilate(is_scrap[parts].astype(np.uint8), disc(5))
+    gone[(seen > 0) & ~is_scrap[parts]] = 0
+    kept = 1 - resize(gone.astype(np.float32), height, width)
+    return np.asarray(worn * kept, np.float32)
 
 
 def _over_old_lower(scene: Scene, worn: Mask, target: TopTarget) -> Mask:

@@ -171,3 +171,19 @@ def test_a_top_hides_the_skirt_beside_its_flank() -> None:
 
     strip = easel.finish(photo, 0, 0)[236:262, 138:143].astype(int)
     assert np.abs(strip - TROUSERS).sum(2).min() > 60
+
+
+def test_no_scrap_of_the_garment_floats_beside_it() -> None:
+    photo, parts = drawn_person()
+    scene = whole_scene(photo, parts)
+    target = place_top(scene, drawn_garment())
+    layers = warp_top(scene, drawn_garment(), target)
+    cover = layers.body.cover.copy()
+    cover[300:320, 40:52] = 1
+
+    easel, _ = paint_top(
+        scene, replace(layers, body=replace(layers.body, cover=cover)), target, seed=0
+    )
+
+    picture = easel.finish(photo, 0, 0)
+    assert np.array_equal(picture[295:325, 35:57], photo[295:325, 35:57])
