@@ -138,7 +138,7 @@ def paint_top(
     beside = removal.beside_torso(small, removal.halved(target.half_widths))
     easel = Easel(scene.height, scene.width)
     worn = _without_scraps(layers.body.cover * _near_body(small, scene))
-    worn = np.maximum(worn, _over_old_lower(scene, worn, target))
+    worn = np.maximum(worn, _over_old_lower(scene, worn, target, beside))
     front = worn * (1 - layers.inside)
     # Under the front's soft edge, too, or the skin would shine through between them.
     back = worn * np.clip(layers.inside * 2, 0, 1)
@@ -226,7 +226,7 @@ def _without_scraps(worn: Mask) -> Mask:
     return np.asarray(worn * kept, np.float32)
 
 
-def _over_old_lower(scene: Scene, worn: Mask, target: TopTarget) -> Mask:
+def _over_old_lower(scene: Scene, worn: Mask, target: TopTarget, beside: Floats) -> Mask:
     """Where the skirt or the trousers would show beside a top's flank, above its hem.
 
     The top hangs there: the pose has an arm too near, and with it the flank.
@@ -235,11 +235,15 @@ def _over_old_lower(scene: Scene, worn: Mask, target: TopTarget) -> Mask:
         return np.zeros_like(worn)
     reach = int(_BESIDE_FLANK * scene.body.shoulder_width / 4)
     size = ((scene.height + 3) // 4, (scene.width + 3) // 4)
-    near = cv2.dilate((resize(worn, *size) > 0.5).astype(np.uint8), disc(2 * reach + 1))
+    across = np.ones((1, 2 * reach + 1), np.uint8)  # not down: below a hem hangs nothing
+    near = cv2.dilate((resize(worn, *size) > 0.5).astype(np.uint8), across)
     near = resize(blur(near.astype(np.float32), 1.0), scene.height, scene.width)
-    above = 1 - smoothstep(scene.down, target.hem_down - 0.03, target.hem_down - 0.01)
+    corners = scene.body.down_torso(target.hem[[0, -1], 0], target.hem[[0, -1], 1])
+    hem = np.where(scene.aside < 0, corners[0], corners[1]).astype(np.float32)
+    above = 1 - smoothstep(scene.down - hem, -0.04, -0.02)
+    out = resize(smoothstep(beside, 0.8, 0.9), scene.height, scene.width)
     below_waist = smoothstep(scene.down, 0.5, 0.55)
-    return np.asarray(scene.parts.lower * near * above * below_waist, np.float32)
+    return np.asarray(scene.parts.lower * near * above * out * below_waist, np.float32)
 
 
 def _sleeve_cover(scene: Scene, sleeves: tuple[SleeveLayer, ...]) -> Mask:
