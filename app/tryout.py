@@ -217,9 +217,10 @@ class _Bench:
         self, person: bytes, garment: bytes, name: str, tell: Callable[[str, float | None], None]
     ) -> _Made:
         choices = self.choices
+        max_side = self.engine.info.max_side
         request = TryOnRequest(
-            person=codecs.decode(person),
-            garment=codecs.decode(garment),
+            person=codecs.decode(person, max_side=max_side),
+            garment=codecs.decode(garment, max_side=max_side),
             category=choices.category,
             garment_photo_type=choices.garment_photo_type,
             mode=choices.mode,

@@ -32,7 +32,12 @@ class Acts:
     """Gives the photo of the person back, after the act that the request's category names."""
 
     info = EngineInfo(
-        "acts", "1", "Acts", (Licence("acts", "Apache-2.0"),), uses=(Path(sys.executable).name,)
+        "acts",
+        "1",
+        "Acts",
+        (Licence("acts", "Apache-2.0"),),
+        max_side=4096,
+        uses=(Path(sys.executable).name,),
     )
 
     def load(self) -> None:

@@ -95,6 +95,8 @@ class EngineInfo:
     name: short, as clients write it: a–z, 0–9, `.`, `_`, `-`.
     licences: of its code and of what it brings along, the weights apart. weights: its files.
     min_side: the shortest side that a picture must have, pixels.
+    max_side: the longest that it makes use of, pixels; larger pictures are shrunk to it while they
+        are decoded. None: it gets them as they are.
     egress: where photos are sent to; None when they stay on this machine.
     needs: what the pre-flight step makes for each request: `person` (checks alone), `pose`, `mask`,
         `category` (never `auto`). See TryOnRequest.
@@ -114,6 +116,7 @@ class EngineInfo:
     photo_types: tuple[PhotoType, ...] = PHOTO_TYPES
     modes: tuple[Mode, ...] = MODES
     min_side: int = 64
+    max_side: int | None = None
     egress: Egress | None = None
     needs: tuple[Need, ...] = ()
     deterministic: bool = True

@@ -243,6 +243,9 @@ def check_licences(offered: OfferedEngine) -> None:
         )
 
 
+_ABOVE_0 = ("min_side", "max_side", "concurrency", "memory_mb", "timeout_s")
+
+
 def _fault(info: object) -> str | None:
     """What is wrong with an engine's info, as a sentence without its end."""
     if not isinstance(info, EngineInfo):
@@ -269,7 +272,7 @@ def _fault(info: object) -> str | None:
         return "info.uses must be a tuple of texts"
     for one in fields(info):
         value = getattr(info, one.name)
-        if one.name in ("min_side", "concurrency", "memory_mb", "timeout_s") and (
+        if one.name in _ABOVE_0 and (
             isinstance(value, bool) or (value is not None and not value > 0)
         ):
             return f"info.{one.name} must be above 0"

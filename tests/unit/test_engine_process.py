@@ -160,6 +160,15 @@ def test_pixels_survive_the_way_through_the_process(acts: EngineProcess) -> None
         assert made.tobytes() == sent.tobytes()
 
 
+def test_an_engine_gets_no_longer_pictures_than_it_makes_use_of(acts: EngineProcess) -> None:
+    file = BytesIO()
+    Image.new("RGB", (5000, 50)).save(file, "PNG")
+
+    output = run(acts, person=file.getvalue())
+
+    assert (output.width, output.height) == (4096, 41)
+
+
 def test_only_a_catalogues_garment_is_kept_and_no_run_can_spoil_it() -> None:
     child._kept.cache_clear()
     child._decode(Job(PHOTO, PHOTO))

@@ -24,6 +24,9 @@ if TYPE_CHECKING:
 MIN_SIDE = 256
 """Of both pictures, pixels: with less, nobody's shoulders could be as wide as the stages need."""
 
+MAX_SIDE = 2048
+"""Of both, pixels: as large as the largest result, and more than a garment is ever worn at."""
+
 
 class WarpEngine:
     """weights_dir: the model files. person_parser: an optional one, the operator's own.
@@ -40,6 +43,7 @@ class WarpEngine:
         weights=weights.STATED,
         photo_types=("flat-lay",),
         min_side=MIN_SIDE,
+        max_side=MAX_SIDE,
     )
 
     def __init__(self, weights_dir: Path, person_parser: Path | None = None) -> None:
