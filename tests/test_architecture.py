@@ -45,6 +45,7 @@ WITHIN_WARP = {
     "app.engines.warp.arrays": 1.02,
     "app.engines.warp.colours": 1.02,
     "app.engines.warp.networks": 1.02,
+    "app.engines.warp.placement": 1.02,
     "app.engines.warp.contours": 1.03,
     "app.engines.warp.cutout": 1.03,
     "app.engines.warp.people": 1.03,
@@ -72,10 +73,12 @@ WITHIN_WARP = {
     "app.engines.warp.second_opinion": 1.07,
     "app.engines.warp.tidying": 1.07,
     "app.engines.warp.warping": 1.07,
-    "app.engines.warp.composition": 1.08,
+    "app.engines.warp.easel": 1.08,
     "app.engines.warp.parsing": 1.08,
-    "app.engines.warp.lower_layers": 1.09,
-    "app.engines.warp.engine": 1.10,
+    "app.engines.warp.composition": 1.09,
+    "app.engines.warp.lower_layers": 1.10,
+    "app.engines.warp.wearing": 1.11,
+    "app.engines.warp.engine": 1.12,
 }
 EMPTY_PACKAGES = {
     *("app", "app.commands", "app.engines.conformance", "app.middleware", "app.routers"),

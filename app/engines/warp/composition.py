@@ -17,13 +17,12 @@ from app.engines.warp.arms import (
     strayed,
 )
 from app.engines.warp.arrays import blur, capsules, disc, push_pull, resize, smoothstep
+from app.engines.warp.easel import Easel
 from app.engines.warp.scene import Scene
 from app.engines.warp.targets import PIT_DOWN, TopTarget
-from app.engines.warp.values import SIDES, Floats, Mask, Rgb
+from app.engines.warp.values import SIDES, Floats, Mask
 from app.engines.warp.warping import SleeveLayer, TopLayers
 
-_INVISIBLE = 1 / 255
-"""What changes a pixel by less than one level changes nothing."""
 _INSIDE_LIGHT = 0.88
 """Of the inside of the back, which lies in the neck's shadow."""
 _CHIN = 0.75
@@ -39,79 +38,6 @@ _BESIDE_FLANK = 0.14
 """How far beside a top's flank the skirt below it may be hidden by it, in shoulder widths."""
 _CONTACT_SHADOW, _SLEEVE_SHADOW, _LIMB_SHADOW = 0.24, 0.25, 0.35
 """How dark the shadows are: the garment's on the skin, and on the torso the sleeves' and arms'."""
-
-
-class Easel:
-    """What has been painted over the photo so far.
-
-    The picture is `photo * dim * (1 - cover) + paint`: paint is multiplied with its cover already.
-    Where cover is 0 and dim is 1, the photo is untouched.
-    """
-
-    def __init__(self, height: int, width: int) -> None:
-        self.paint = np.zeros((height, width, 3), np.float32)
-        self.cover = np.zeros((height, width), np.float32)
-        self.dim = np.ones((height, width), np.float32)
-
-    def lay(self, colour: Floats, cover: Mask, box: tuple[slice, slice] = np.s_[:, :]) -> None:
-        """Cover all that is there with a colour, 0–255."""
-        within = _bounds(cover)
-        paint, below = self.paint[box][within], self.cover[box][within]
-        cover = cover[within]
-        paint += (colour[within] - paint) * cover[..., None]
-        below += (1 - below) * cover
-
-    def darken(self, light: Floats) -> None:
-        """A shadow on all that is there, photo and paint. light: 0–1."""
-        self.paint *= light[..., None]
-        self.dim *= light
-
-    def uncover(self, where: Mask) -> None:
-        """The photo's own pixels come to the front."""
-        left = 1 - where
-        self.paint *= left[..., None]
-        self.cover *= left
-        self.dim += (1 - self.dim) * where
-
-    def finish(self, picture: Rgb, left: int, top: int) -> Rgb:
-        """A copy of the picture with the painting on it; untouched pixels are the picture's."""
-        result = picture.copy()
-        height, width = self.cover.shape
-        crop = result[top : top + height, left : left + width]
-        # `enlarged` may round to a pixel beyond the picture.
-        within = np.s_[: crop.shape[0], : crop.shape[1]]
-        paint, cover, dim = self.paint[within], self.cover[within], self.dim[within]
-        touched = (cover > _INVISIBLE) | (dim < 1 - _INVISIBLE)
-        mixed = crop.astype(np.float32)
-        mixed *= (dim * (1 - cover))[..., None]
-        mixed += paint
-        cv2.copyTo(cv2.convertScaleAbs(mixed), touched.astype(np.uint8), crop)
-        return result
-
-    def enlarged(self, scale: float, left: int, top: int) -> tuple[Easel, int, int]:
-        """The same for a larger picture, and where it lies there. left, top: where this one does.
-
-        What was drawn small is soft there, but what was left alone stays as sharp as the photo.
-        """
-        x, y = round(left * scale), round(top * scale)
-        right, bottom = (
-            round((left + self.cover.shape[1]) * scale),
-            round((top + self.cover.shape[0]) * scale),
-        )
-        large = Easel(bottom - y, right - x)
-        size = (bottom - y, right - x)
-        large.paint, large.cover, large.dim = (
-            resize(part, *size) for part in (self.paint, self.cover, self.dim)
-        )
-        return large, x, y
-
-
-def _bounds(mask: Mask) -> tuple[slice, slice]:
-    """The rows and columns outside of which there is nothing."""
-    rows, columns = np.flatnonzero(mask.max(1)), np.flatnonzero(mask.max(0))
-    if not len(rows):
-        return slice(0, 0), slice(0, 0)
-    return slice(rows[0], rows[-1] + 1), slice(columns[0], columns[-1] + 1)
 
 
 @dataclass(frozen=True)
@@ -136,8 +62,8 @@ def paint_top(
     """Everything that a top changes."""
     small = scene.half()
     beside = removal.beside_torso(small, removal.halved(target.half_widths))
-    easel = Easel(scene.height, scene.width)
-    worn = _without_scraps(layers.body.cover * _near_body(small, scene))
+    easel = Easel.of(scene)
+    worn = _without_scraps(layers.cover * _near_body(small, scene))
     worn = np.maximum(worn, _over_old_lower(scene, worn, target, beside))
     front = worn * (1 - layers.inside)
     # Under the front's soft edge, too, or the skin would shine through between them.
@@ -152,8 +78,8 @@ def paint_top(
 
     old = removal.old_top(scene, target)
     relief = shading.old_relief(small)
-    grounds = removal.bare_grounds(small, resize(old, *beside.shape), target, relief)
-    base = removal.erase(scene, grounds, seed)
+    small_old = resize(old, *beside.shape)
+    base = removal.erase(scene, removal.bare_grounds(small, small_old, target, relief), seed)
     limbs = limbs_in_front(scene, small, target)
     removed = old * (1 - limbs.seen) * (1 - head)
     if layers.opening is not None:  # the old top is what shows there
@@ -162,16 +88,17 @@ def paint_top(
     easel.darken(_contact_shadow(scene, cover, old, head))
 
     light = resize(relief * shading.roundness(beside, small.down), scene.height, scene.width)
-    easel.lay(layers.body.colour * _INSIDE_LIGHT, back * (1 - _in_front_of_collar(scene, head)))
+    back *= 1 - _in_front_of_collar(scene, head)
+    easel.lay_cloth(layers.body, np.broadcast_to(np.float32(_INSIDE_LIGHT), back.shape), back)
     if layers.sleeves:
         light = light * _sleeve_shadow(scene, sleeves)
-    easel.lay(layers.body.colour * light[..., None], front)
+    easel.lay_cloth(layers.body, light, front)
     _bring_limbs_forward(scene, easel, limbs, front, base)
     for sleeve in layers.sleeves:
         own = shading.sleeve_light(sleeve.along, sleeve.aside)
         # At the seam as light as the body there.
-        lit = light[sleeve.box] ** (1 - smoothstep(sleeve.along, 0.0, 0.5)) * own
-        easel.lay(sleeve.colour * lit[..., None], sleeve.cover, sleeve.box)
+        lit = light[sleeve.cloth.box] ** (1 - smoothstep(sleeve.along, 0.0, 0.5)) * own
+        easel.lay_cloth(sleeve.cloth, lit, sleeve.cover)
     _close_gaps(easel, gap, np.maximum(front, sleeves))
     easel.uncover(np.maximum(head, scene.hands))
     hanging = np.maximum(cover, layers.opening) if layers.opening is not None else cover
@@ -249,7 +176,8 @@ def _over_old_lower(scene: Scene, worn: Mask, target: TopTarget, beside: Floats)
 def _sleeve_cover(scene: Scene, sleeves: tuple[SleeveLayer, ...]) -> Mask:
     cover = np.zeros((scene.height, scene.width), np.float32)
     for sleeve in sleeves:
-        np.maximum(cover[sleeve.box], sleeve.cover, out=cover[sleeve.box])
+        within = cover[sleeve.cloth.box]
+        np.maximum(within, sleeve.cover, out=within)
     return cover
 
 

@@ -549,9 +549,11 @@ def _coverage(crop: Floats, mask: Mask, band: float) -> Mask:
     sigma = 1.2 * band
     inner, has_inner = _mean_colour(crop, core, sigma)
     outer, has_outer = _mean_colour(crop, outside, sigma)
-    toward = inner - outer
-    squared = (toward**2).sum(2)
-    read = np.clip(((crop - outer) * toward).sum(2) / np.maximum(squared, 1), 0, 1)
+    toward = np.subtract(inner, outer, out=inner)
+    # Channel by channel: whole pictures of products would be most of what the engine ever holds.
+    squared = sum(toward[..., i] ** 2 for i in range(3))
+    along = sum((crop[..., i] - outer[..., i]) * toward[..., i] for i in range(3))
+    read = np.clip(along / np.maximum(squared, 1), 0, 1)
     trust = smoothstep(np.sqrt(squared), _CONTRAST_BEGIN, _CONTRAST_FULL)
     trust *= ((has_inner > 1e-3) & (has_outer > 1e-3)).astype(np.float32)
     sharp = smoothstep(mask, 0.25, 0.75)

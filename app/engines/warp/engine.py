@@ -11,9 +11,9 @@ from types import MappingProxyType
 import cv2
 import numpy as np
 
-from app.engines import Mode, RunContext, TryOnRequest, TryOnResult
-from app.engines.warp import composition, lower, lower_layers, people, quality, targets, warping
-from app.engines.warp.arrays import length, shrink
+from app.engines import Category, Mode, RunContext, TryOnRequest, TryOnResult
+from app.engines.warp import lower, lower_layers, people, quality, targets, warping
+from app.engines.warp.arrays import shrink
 from app.engines.warp.garments import read_garment
 from app.engines.warp.hands import with_hands
 from app.engines.warp.networks import Networks
@@ -21,7 +21,8 @@ from app.engines.warp.parsing import parse
 from app.engines.warp.pose import find_pose
 from app.engines.warp.rims import with_rims
 from app.engines.warp.scene import Scene, see
-from app.engines.warp.values import SIDES, BottomOutline, Garment, Rgb, TopOutline
+from app.engines.warp.values import Body, BottomOutline, Garment, Pose, Rgb, TopOutline
+from app.engines.warp.wearing import Worn, WornBottom, WornTop
 from app.errors import EngineError, FailureCode
 
 
@@ -55,6 +56,7 @@ class _Run:
     """One run's clock: tells progress, lets it be cancelled, and keeps the seconds by stage."""
 
     context: RunContext
+    on_picture: Callable[[str, Rgb], None] | None
     timings_s: dict[str, float] = field(default_factory=dict)
     _begun: float = field(default_factory=time.perf_counter)
 
@@ -66,6 +68,11 @@ class _Run:
 
     def done(self, name: str) -> None:
         self.timings_s[name] = time.perf_counter() - self._begun
+
+    def show(self, name: str, picture: Callable[[], Rgb]) -> None:
+        """What a stage has made, drawn only where somebody looks."""
+        if self.on_picture is not None:
+            self.on_picture(name, picture())
 
 
 class Pipeline:
@@ -89,14 +96,41 @@ class Pipeline:
         """
         effort = EFFORTS[request.mode]
         cv2.setRNGSeed(request.seed & 0x7FFFFFFF)
-        run = _Run(context)
+        run = _Run(context, on_picture)
         result = shrink(request.person, effort.result)
-        canvas, photo = shrink(result, effort.paint), shrink(result, effort.photo)
+        photo = shrink(result, effort.photo)
 
         run.stage("pose")
         pose, body = find_pose(self._networks, photo)
+        cautions = people.cautions(photo, pose, body)
         run.done("pose")
 
+        fitting = self._fit(request, result, _Person(photo, pose, body), run)
+
+        run.stage("composition")
+        easel, noticed = fitting.worn.paint(request.seed)
+        picture = easel.finish(result, fitting.worn.scene.place)
+        run.done("composition")
+
+        run.stage("quality")
+        figure, doubts = quality.judge(noticed)
+        codes = dict.fromkeys((*cautions, *fitting.cautions, *doubts))
+        run.done("quality")
+        return TryOnResult(
+            picture=picture,
+            seed=request.seed,
+            quality=figure,
+            timings_s=run.timings_s,
+            warnings=tuple(quality.caution(code) for code in codes),
+            category=fitting.category,
+        )
+
+    def _fit(self, request: TryOnRequest, result: Rgb, person: _Person, run: _Run) -> _Fitting:
+        """From the garment's photo to the garment on the body.
+
+        result: the person's photo at the size of the result.
+        """
+        effort = EFFORTS[request.mode]
         run.stage("garment")
         garment = read_garment(
             request.garment,
@@ -105,113 +139,71 @@ class Pipeline:
             side=effort.garment,
             networks=self._networks,
         )
-        people.check_hips(photo, body, garment.category)
+        people.check_hips(person.photo, person.body, garment.category)
         if isinstance(garment.outline, BottomOutline):
-            lower.check_legs(photo, pose, garment.outline.kind)
-        if on_picture:
-            on_picture("garment", _on_grey(garment))
+            lower.check_legs(person.photo, person.pose, garment.outline.kind)
+        run.show("garment", lambda: _on_grey(garment))
         run.done("garment")
 
         run.stage("parsing")
-        parts = parse(self._networks, photo, pose, body)
-        seen = see(canvas, pose=pose, body=body, parts=parts, category=garment.category)
-        scene = with_hands(with_rims(seen))
-        if on_picture:
-            on_picture("parts", _coloured(scene))
+        scene = self._see(result, person, garment.category, effort)
+        run.show("parts", lambda: _coloured(scene))
         run.done("parsing")
 
-        dress = self._dress_bottom if garment.category == "bottoms" else self._dress_top
-        dressed = dress(scene, garment, run, seed=request.seed)
-        picture = _finish(dressed.easel, scene, canvas, result)
-        run.done("composition")
+        put_on = _put_on_bottom if garment.category == "bottoms" else _put_on_top
+        return _Fitting(put_on(scene, garment, run), garment.category, garment.cautions)
 
-        run.stage("quality")
-        figure, noticed = quality.judge(dressed.noticed)
-        codes = dict.fromkeys((*people.cautions(photo, pose, body), *garment.cautions, *noticed))
-        run.done("quality")
-        return TryOnResult(
-            picture=picture,
-            seed=request.seed,
-            quality=figure,
-            timings_s=run.timings_s,
-            warnings=tuple(quality.caution(code) for code in codes),
-            category=garment.category,
+    def _see(self, result: Rgb, person: _Person, category: Category, effort: Effort) -> Scene:
+        parts = parse(self._networks, person.photo, person.pose, person.body)
+        scene = see(
+            result,
+            pose=person.pose,
+            body=person.body,
+            parts=parts,
+            category=category,
+            side=effort.paint,
         )
-
-    @staticmethod
-    def _dress_bottom(scene: Scene, garment: Garment, run: _Run, *, seed: int) -> _Dressed:
-        run.stage("targets")
-        target = lower.place_bottom(scene, garment)
-        run.done("targets")
-
-        run.stage("warping")
-        layer = lower_layers.warp_bottom(scene, garment, target)
-        run.done("warping")
-
-        run.stage("composition")
-        easel, bared = lower_layers.paint_bottom(scene, layer, target, seed=seed)
-        noticed = quality.Noticed(
-            skin=bared.skin,
-            ground=bared.ground,
-            below=0.0,
-            stretch=target.stretch,
-            cut=0.0,
-            sure=garment.outline.sure,
-            trust=scene.parts.trust,
-        )
-        return _Dressed(easel, noticed)
-
-    @staticmethod
-    def _dress_top(scene: Scene, garment: Garment, run: _Run, *, seed: int) -> _Dressed:
-        outline = garment.outline
-        if not isinstance(outline, TopOutline):
-            raise EngineError(FailureCode.GARMENT_UNSUPPORTED, stage="targets")
-        run.stage("targets")
-        target = targets.place_top(scene, garment)
-        run.done("targets")
-
-        run.stage("warping")
-        layers = warping.warp_top(scene, garment, target)
-        run.done("warping")
-
-        run.stage("composition")
-        easel, bared = composition.paint_top(scene, layers, target, seed=seed)
-        sleeves = [target.side(side).sleeve for side in SIDES]
-        noticed = quality.Noticed(
-            skin=bared.skin,
-            ground=bared.ground,
-            below=bared.below,
-            stretch=target.stretch,
-            cut=max((sleeve.cut for sleeve in sleeves if sleeve is not None), default=0.0),
-            sure=outline.sure,
-            trust=scene.parts.trust,
-            left=bared.left,
-            beside=bared.beside,
-            uneven=_uneven(outline),
-        )
-        return _Dressed(easel, noticed)
-
-
-def _uneven(outline: TopOutline) -> float:
-    """How much the sleeves differ: photos of garments are even, readings of them are not always."""
-    sleeves = [outline.side(side).sleeve for side in SIDES]
-    lengths = [length(sleeve.outer) for sleeve in sleeves if sleeve is not None]
-    return 1 - min(lengths) / max(*lengths, 1e-3) if len(lengths) == 2 else 0.0
+        return with_hands(with_rims(scene))
 
 
 @dataclass(frozen=True)
-class _Dressed:
-    easel: composition.Easel
-    noticed: quality.Noticed
+class _Person:
+    """photo: at the size at which body and parts are found."""
+
+    photo: Rgb
+    pose: Pose
+    body: Body
 
 
-def _finish(easel: composition.Easel, scene: Scene, canvas: Rgb, result: Rgb) -> Rgb:
-    """The painting on the result, which may be larger than the canvas it was made on."""
-    if canvas.shape == result.shape:
-        return easel.finish(result, scene.left, scene.top)
-    scale = result.shape[0] / canvas.shape[0]
-    large, left, top = easel.enlarged(scale, scene.left, scene.top)
-    return large.finish(result, left, top)
+@dataclass(frozen=True)
+class _Fitting:
+    worn: Worn
+    category: Category
+    cautions: tuple[str, ...]
+
+
+def _put_on_top(scene: Scene, garment: Garment, run: _Run) -> WornTop:
+    if not isinstance(garment.outline, TopOutline):
+        raise EngineError(FailureCode.GARMENT_UNSUPPORTED, stage="targets")
+    run.stage("targets")
+    target = targets.place_top(scene, garment)
+    run.done("targets")
+    run.stage("warping")
+    layers = warping.warp_top(scene, garment, target)
+    run.done("warping")
+    return WornTop(scene, garment.outline, target, layers)
+
+
+def _put_on_bottom(scene: Scene, garment: Garment, run: _Run) -> WornBottom:
+    if not isinstance(garment.outline, BottomOutline):
+        raise EngineError(FailureCode.GARMENT_UNSUPPORTED, stage="targets")
+    run.stage("targets")
+    target = lower.place_bottom(scene, garment)
+    run.done("targets")
+    run.stage("warping")
+    layer = lower_layers.warp_bottom(scene, garment, target)
+    run.done("warping")
+    return WornBottom(scene, garment.outline, target, layer)
 
 
 # --- pictures to look at --------------------------------------------------------------------

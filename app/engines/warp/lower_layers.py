@@ -14,17 +14,20 @@ import numpy as np
 from app.engines.warp import legs, removal, shading
 from app.engines.warp.arms import Arm, bare_arms, fill, old_sleeve
 from app.engines.warp.arrays import blur, disc, push_pull, resize, smoothstep
-from app.engines.warp.composition import Bared, Easel
+from app.engines.warp.composition import Bared
+from app.engines.warp.easel import Easel
 from app.engines.warp.lower import BottomTarget, Rails
 from app.engines.warp.scene import Scene
-from app.engines.warp.values import SIDES, BottomOutline, Floats, Garment, Mask, Points, Side
-from app.engines.warp.warping import Spline, look_up
+from app.engines.warp.values import SIDES, BottomOutline, Box, Floats, Garment, Mask, Points, Side
+from app.engines.warp.warping import Cloth, Piece, Spline, look_up, pieces, worn_size
 
 _ACROSS = 3
 _OVERLAP = 0.012
 """How far the second half reaches over the first on the axis, in shoulder widths, so that there is
 no slit between them."""
 _EDGE = 0.8
+_THINNEST = 0.05
+"""Cover, 0–1, below which a soft edge's colour is not made up for."""
 _OLD_WAIST = 0.08
 """Shoulder widths above the new waist within which cloth of the old garment is painted over."""
 _TIP_HALF, _TIP_TALL = 0.065, 0.22
@@ -48,11 +51,25 @@ _SHADOW_ON_LEGS = 0.38
 
 @dataclass(frozen=True)
 class BottomLayer:
-    """colour: (h, w, 3), 0–255. cover: 0–1. round: the light of its own roundness, 0–1."""
+    """cover: 0–1, of the whole scene. round: the light of its own roundness, 0–1, likewise."""
 
-    colour: Floats
+    cloth: Cloth
     cover: Mask
     round: Floats
+
+
+@dataclass(frozen=True)
+class _Source:
+    """The garment at about the size at which it is worn.
+
+    picture: (h, w, 3) float32, 0–255. sharp: the same for the picture that is made, which may be
+    larger than the scene. alpha: coverage. scale: pixels of picture and alpha for one of its own.
+    """
+
+    picture: Floats
+    sharp: Floats
+    alpha: Mask
+    scale: float
 
 
 # --- warping --------------------------------------------------------------------------------
@@ -62,16 +79,27 @@ def warp_bottom(scene: Scene, garment: Garment, target: BottomTarget) -> BottomL
     """The garment on the body."""
     outline = garment.outline
     assert isinstance(outline, BottomOutline)
-    height, width = garment.alpha.shape
-    shrink = min(1.0, target.scale * 1.1)
-    size = (max(2, round(height * shrink)), max(2, round(width * shrink)))
-    factor = size[1] / width
-    picture, alpha = resize(garment.picture, *size), resize(garment.alpha, *size)
-    if outline.crotch is not None:
-        _close_gap(picture, outline, target, factor)
-    if outline.crotch is None:
-        return _warp_skirt(scene, picture, alpha, factor, target)
-    return _warp_trousers(scene, picture, factor, target)
+    source = _prepare(garment, outline, target, scene.place.enlarge)
+    warp = _warp_skirt if outline.crotch is None else _warp_trousers
+    return warp(scene, source, target)
+
+
+def _prepare(
+    garment: Garment, outline: BottomOutline, target: BottomTarget, enlarge: float
+) -> _Source:
+    """enlarge: how many times as large as the scene the picture is that is made."""
+
+    def picture(scale: float) -> Floats:
+        shrunk = resize(garment.picture, *worn_size(garment, scale))
+        if outline.crotch is not None:
+            _close_gap(shrunk, outline, target, shrunk.shape[1] / width)
+        return shrunk
+
+    width = garment.alpha.shape[1]
+    small = picture(target.scale)
+    alpha = resize(garment.alpha, *small.shape[:2])
+    sharp = small if enlarge == 1 else picture(target.scale * enlarge)
+    return _Source(small, sharp, alpha, small.shape[1] / width)
 
 
 def _close_gap(
@@ -109,9 +137,7 @@ def _close_gap(
         picture[rows, columns] = push_pull(crop, np.asarray(1 - hole, np.float32))
 
 
-def _warp_skirt(
-    scene: Scene, picture: Floats, alpha: Mask, factor: float, target: BottomTarget
-) -> BottomLayer:
+def _warp_skirt(scene: Scene, source: _Source, target: BottomTarget) -> BottomLayer:
     flat = [target.flat_waist[1:-1], target.flat_hem[1:-1]]
     worn = [target.worn_waist[1:-1], target.worn_hem[1:-1]]
     for side in SIDES:
@@ -122,17 +148,18 @@ def _warp_skirt(
     worn.append(half * (target.worn["left"].outer + target.worn["right"].outer)[1:-1])
     on_body, on_garment = np.concatenate(worn), np.concatenate(flat)
     left, top, height, width = _box(scene, on_body)
-    field = Spline(on_body, on_garment * np.float32(factor)).field(left, top, height, width)
+    spline = Spline(on_body, on_garment * np.float32(source.scale))
+    field = spline.field(left, top, height, width)
     box = np.s_[top : top + height, left : left + width]
-    colour = np.zeros_like(scene.photo)
-    cover = np.zeros(scene.photo.shape[:2], np.float32)
-    colour[box] = look_up(picture, field, replicate=True)
-    cover[box] = look_up(alpha, field, replicate=False)
+    cover = np.zeros((scene.height, scene.width), np.float32)
+    cover[box] = look_up(source.alpha, field, replicate=False)
     if target.tucked:
         strip = np.concatenate([target.worn_waist, _above(scene, target.worn_waist)[::-1]])
         cover = np.maximum(cover, fill((scene.height, scene.width), strip) * scene.parts.lower)
+    colour = look_up(source.picture, field, replicate=True)
+    cloth = Cloth(box, colour, pieces(scene, (source.picture, source.sharp), box, field))
     light = _hanging_light(scene, target.worn["left"].outer, target.worn["right"].outer)
-    return BottomLayer(colour, cover, light)
+    return BottomLayer(cloth, cover, light)
 
 
 def _hanging_light(scene: Scene, left: Points, right: Points) -> Floats:
@@ -144,38 +171,49 @@ def _hanging_light(scene: Scene, left: Points, right: Points) -> Floats:
     return np.asarray(1 - 0.20 * smoothstep(aside, 0.5, 1.1), np.float32)
 
 
-def _warp_trousers(
-    scene: Scene, picture: Floats, factor: float, target: BottomTarget
-) -> BottomLayer:
-    colour = np.zeros_like(scene.photo)
-    cover = np.zeros(scene.photo.shape[:2], np.float32)
+def _warp_trousers(scene: Scene, source: _Source, target: BottomTarget) -> BottomLayer:
+    size = (scene.height, scene.width)
+    colour, cover = np.zeros((*size, 3), np.float32), np.zeros(size, np.float32)
     light = np.ones_like(cover)
+    halves: list[tuple[Box, Floats, Mask]] = []
     for side in SIDES:
         flat, worn = _mesh(target, side)
         left, top, height, width = _box(scene, worn.reshape(-1, 2))
         rows, columns = worn.shape[:2]
         lengthwise = np.repeat(np.linspace(0, 1, rows), columns)
         crosswise = np.tile(np.linspace(0, 1, columns), rows)
-        values = np.column_stack([flat.reshape(-1, 2) * factor, lengthwise, crosswise])
+        values = np.column_stack([flat.reshape(-1, 2) * source.scale, lengthwise, crosswise])
         field = Spline(worn.reshape(-1, 2), values.astype(np.float32)).field(
             left, top, height, width
         )
         box = np.s_[top : top + height, left : left + width]
         part = _half_cover(scene, target, side, (left, top, height, width))
-        seen = look_up(picture, field[..., :2], replicate=True)
+        seen = look_up(source.picture, field[..., :2], replicate=True)
         colour[box] += (seen - colour[box]) * part[..., None]
         crotch_at = (target.worn[side].upper - 1) / (rows - 1)
         own = _leg_light(field[..., 2], field[..., 3], crotch_at)
         light[box] += (own - light[box]) * part
         cover[box] += (1 - cover[box]) * part
-    return BottomLayer(_unmixed(colour, cover), cover, _unmixed(light[..., None], None)[..., 0])
+        halves.append((box, field, part))
+    # What of the black below came in at soft edges is undone.
+    colour /= np.maximum(cover, _THINNEST)[..., None]
+    cloth = Cloth(np.s_[: scene.height, : scene.width], colour)
+    return BottomLayer(replace(cloth, pieces=_halves(scene, source, halves, cover)), cover, light)
 
 
-def _unmixed(colour: Floats, cover: Mask | None) -> Floats:
-    """Undo the black that came in at soft edges."""
-    if cover is None:
-        return colour
-    return np.asarray(colour / np.maximum(cover, 0.05)[..., None], np.float32)
+def _halves(
+    scene: Scene, source: _Source, halves: list[tuple[Box, Floats, Mask]], cover: Mask
+) -> tuple[Piece, ...]:
+    """halves: the box of each, its field and its cover; the second lies over the first."""
+    if scene.place.enlarge == 1:
+        return ()
+    found: list[Piece] = []
+    uncovered = np.ones_like(cover)
+    for box, field, part in reversed(halves):
+        share = np.asarray(part * uncovered[box] / np.maximum(cover[box], _THINNEST), np.float32)
+        uncovered[box] *= 1 - part
+        found += pieces(scene, (source.picture, source.sharp), box, field, share)
+    return tuple(found)
 
 
 def _mesh(target: BottomTarget, side: Side) -> tuple[Points, Points]:
@@ -248,7 +286,7 @@ def paint_bottom(
     """Everything that a bottom changes."""
     small = scene.half()
     size = (small.height, small.width)
-    easel = Easel(scene.height, scene.width)
+    easel = Easel.of(scene)
     front = in_front(scene, target)
     old = np.maximum(removal.worn(old_bottom(scene, target)), _fringe(scene))
     old = np.maximum(old, legs.seams(scene, target.legs)) * (1 - front)
@@ -264,7 +302,7 @@ def paint_bottom(
     easel.darken(_shadow_on_legs(scene, layer.cover * (1 - front), skin, old))
     light = layer.round * _relief(small, target, (scene.height, scene.width))
     light *= _shadow_of(scene, front, cover)
-    easel.lay(layer.colour * light[..., None], cover)
+    easel.lay_cloth(layer.cloth, light, cover)
     easel.uncover(scene.hands)
     return easel, _bared(small_old * (1 - resize(cover, *size)), cover, bare)
 

@@ -1,11 +1,14 @@
 """The part of the photo in which everything happens, and the body in its pixels.
 
-All stages after the parsing work on this crop, at the size of the picture that is made: nothing of
-the rest of the photo is ever copied, and no stage has to know of two sizes.
+All stages after the parsing work on this crop, and no stage has to know of two sizes. It has the
+size of the picture that is made, unless that is large: masks and light need no more pixels than the
+labels had, and a dozen arrays of a float a pixel are alive at once. What is drawn on it is enlarged
+at the end, the garment's own pattern drawn anew; see `composition.Easel.finish`.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, fields, replace
 from typing import Any, cast
@@ -14,7 +17,8 @@ import cv2
 import numpy as np
 
 from app.engines import Category
-from app.engines.warp.arrays import grid, resize
+from app.engines.warp.arrays import grid, resize, shrink
+from app.engines.warp.placement import Place
 from app.engines.warp.values import Body, Floats, Mask, Parts, Point, Points, Pose, Rgb, Side
 
 SHOULDER = {"left": 12, "right": 11}
@@ -38,6 +42,10 @@ _BESIDE = 0.45
 """How far the crop goes on beyond the body, in shoulder widths: collars rise by 0.4, hems of tops
 hang down to 0.3 torso lengths below the hips, and wide ones stand off by 0.3."""
 
+_PIXELS, _PIXELS_OF_LARGE = 800_000, 600_000
+"""Of the crop: up to the first it has the picture's own, and 768 × 1024, a usual photo, is below it
+as a whole. Larger pictures need room for more than the crop: it has the second there."""
+
 _ARM_RADII = (0.20, 0.155, 0.13, 0.15)
 _FOREARM_RADII = (0.15, 0.13, 0.17)
 """Of shoulder, elbow, wrist and fingers; elbow, wrist and fingers; in shoulder widths."""
@@ -47,14 +55,13 @@ _FOREARM_RADII = (0.15, 0.13, 0.17)
 class Scene:
     """The crop of the photo, and what is known of it, in its pixels.
 
-    photo: (h, w, 3) float32, 0–255. left, top: where the crop lies in the picture that is made.
-    x, y: the pixels' coordinates, which broadcast. down, aside: `Body.down_torso` and
-    `Body.from_spine` of every pixel. hands: 0–1, what must stay as it is; see hands.py.
+    photo: (h, w, 3) float32, 0–255. place: where the crop lies in the picture that is made. x, y:
+    the pixels' coordinates, which broadcast. down, aside: `Body.down_torso` and `Body.from_spine`
+    of every pixel. hands: 0–1, what must stay as it is; see hands.py.
     """
 
     photo: Floats
-    left: int
-    top: int
+    place: Place
     pose: Pose
     body: Body
     parts: Parts
@@ -113,25 +120,28 @@ class Scene:
         return np.stack(bones), np.asarray(_FOREARM_RADII, np.float32) * self.body.shoulder_width
 
 
-def see(picture: Rgb, *, pose: Pose, body: Body, parts: Parts, category: Category) -> Scene:
+def see(
+    picture: Rgb, *, pose: Pose, body: Body, parts: Parts, category: Category, side: int
+) -> Scene:
     """The scene for a garment of this category.
 
     picture: the photo at the size at which the result is made. pose, body, parts: in pixels of the
-    working photo, which has the same aspect and may be smaller.
+    working photo, which has the same aspect and may be smaller. side: the long side, in pixels, at
+    which the picture is worked on, at most; less where the body fills much of a large one.
     """
-    height, width = picture.shape[:2]
+    canvas = shrink(picture, min(side, _side_of(picture, pose, body, category)))
+    height, width = canvas.shape[:2]
     scale = height / parts.person.shape[0]
     pose, body = _scale_pose(pose, scale), _scale_body(body, scale)
     left, top, right, bottom = _box(pose, body, category, height, width)
-    crop = picture[top:bottom, left:right].astype(np.float32)
+    crop = canvas[top:bottom, left:right].astype(np.float32)
     origin = np.array([left, top], np.float32)
     pose = replace(pose, points=pose.points - origin)
     body = replace(body, shoulders=body.shoulders - origin, hips=body.hips - origin)
     x, y = grid(*crop.shape[:2])
     return Scene(
         photo=crop,
-        left=left,
-        top=top,
+        place=Place(left, top, picture.shape[1] / width, picture.shape[0] / height),
         pose=pose,
         body=body,
         parts=_crop_parts(parts, scale, (left, top, right, bottom)),
@@ -141,6 +151,19 @@ def see(picture: Rgb, *, pose: Pose, body: Body, parts: Parts, category: Categor
         aside=body.from_spine(x, y),
         hands=np.zeros(crop.shape[:2], np.float32),
     )
+
+
+def _side_of(picture: Rgb, pose: Pose, body: Body, category: Category) -> int:
+    """The picture's long side, in pixels, at which the crop has as many as it may have.
+
+    pose, body: of the working photo.
+    """
+    height, width = pose.mask.shape
+    left, top, right, bottom = _box(pose, body, category, height, width)
+    share = (right - left) * (bottom - top) / (height * width)
+    pixels = share * picture.shape[0] * picture.shape[1]
+    long = max(picture.shape[:2])
+    return long if pixels <= _PIXELS else int(long * math.sqrt(_PIXELS_OF_LARGE / pixels))
 
 
 def _scale_pose(pose: Pose, scale: float) -> Pose:

@@ -24,6 +24,8 @@ Points: TypeAlias = NDArray[np.float32]
 Point: TypeAlias = NDArray[np.float32]
 """(2,) float32, x before y."""
 Rgb: TypeAlias = NDArray[np.uint8]
+Box: TypeAlias = tuple[slice, slice]
+"""Rows and columns of a picture, both with their ends."""
 
 Side = Literal["left", "right"]
 SIDES: tuple[Side, Side] = ("left", "right")

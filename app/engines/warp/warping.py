@@ -7,6 +7,7 @@ through a mesh between its two rails, and what it covers is the area between the
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import ceil
 from typing import TypeAlias, cast
 
 import cv2
@@ -19,6 +20,7 @@ from app.engines.warp.scene import OUTWARD, Scene
 from app.engines.warp.targets import SleeveTarget, TopTarget
 from app.engines.warp.values import (
     SIDES,
+    Box,
     Floats,
     Garment,
     Mask,
@@ -40,18 +42,25 @@ _ALONG_SLEEVE, _ACROSS_SLEEVE = 20, 3
 _UNDER_SLEEVE = 0.012
 """How far the body goes on under the sleeves, in garment widths, so that nothing shows between."""
 _MARGIN = 12
+_BESIDE = 0.25
+"""Shoulder widths beside the garment that are painted in the colours of its edge, at most, where a
+top has to hide what it does not reach."""
+_FINER = 1.1
+"""The garment's pixels over those on which it is drawn: with fewer it would be blurred."""
 
 
 @dataclass(frozen=True)
 class Source:
     """The garment at about the size at which it is worn, with the parts of it told apart.
 
-    picture: (h, w, 3) float32, 0–255. alpha: coverage. body: what is not sleeve. inside: the back
-    of the collar, seen from the front. scale: pixels of this for one of the garment's. opening: of
-    an open front; None where it is closed.
+    picture: (h, w, 3) float32, 0–255. sharp: the same for the picture that is made, which may be
+    larger than the scene. alpha: coverage. body: what is not sleeve. inside: the back of the
+    collar, seen from the front. scale: pixels of all but `sharp` for one of the garment's. opening:
+    of an open front; None where it is closed.
     """
 
     picture: Floats
+    sharp: Floats
     alpha: Mask
     body: Mask
     inside: Mask
@@ -60,23 +69,41 @@ class Source:
 
 
 @dataclass(frozen=True)
-class Layer:
-    """colour: (h, w, 3) float32, 0–255, of the whole scene. cover: 0–1."""
+class Piece:
+    """A part of a garment that can be drawn anew, larger than the scene.
 
+    picture: the garment's, (h, w, 3) float32, 0–255. box: rows and columns of the scene. field:
+    (h, w, 2), of the box: where in the picture each pixel comes from, x before y. share: (h, w),
+    how much of the box's colour is this piece's; None: all.
+    """
+
+    picture: Floats
+    box: Box
+    field: Floats
+    share: Mask | None = None
+
+
+@dataclass(frozen=True)
+class Cloth:
+    """A garment's colour on a part of the scene.
+
+    box: rows and columns; what lies outside is not covered. colour: (h, w, 3) float32, 0–255, of
+    the box. pieces: what it was drawn from; none where the picture is no larger than the scene.
+    """
+
+    box: Box
     colour: Floats
-    cover: Mask
+    pieces: tuple[Piece, ...] = ()
 
 
 @dataclass(frozen=True)
 class SleeveLayer:
-    """A sleeve within its box of the scene.
+    """A sleeve within the box of its cloth.
 
-    box: rows and columns. colour, cover: within it. along: 0 at the seam, 1 at the cuff. aside: 0
-    on the outer, 1 on the inner edge.
+    cover: 0–1. along: 0 at the seam, 1 at the cuff. aside: 0 on the outer, 1 on the inner edge.
     """
 
-    box: tuple[slice, slice]
-    colour: Floats
+    cloth: Cloth
     cover: Mask
     along: Floats
     aside: Floats
@@ -87,11 +114,13 @@ class SleeveLayer:
 class TopLayers:
     """A top on the body, not yet lit.
 
-    body: the garment without sleeves. inside: which of it is the inside of its back. opening:
-    where an open front shows what is worn under it, which the body does not cover; None elsewhere.
+    body: the garment without sleeves. cover: where that is, 0–1, of the whole scene. inside: which
+    of it is the inside of its back. opening: where an open front shows what is worn under it, which
+    the body does not cover; None elsewhere.
     """
 
-    body: Layer
+    body: Cloth
+    cover: Mask
     inside: Mask
     sleeves: tuple[SleeveLayer, ...]
     opening: Mask | None = None
@@ -101,15 +130,15 @@ def warp_top(scene: Scene, garment: Garment, target: TopTarget) -> TopLayers:
     """All layers of a top or one-piece."""
     outline = garment.outline
     assert isinstance(outline, TopOutline)
-    source = prepare(garment, target.scale)
-    body, inside, opening = warp_body(scene, source, outline, target)
+    source = prepare(garment, target.scale, enlarge=scene.place.enlarge)
+    body, cover, inside, opening = warp_body(scene, source, outline, target)
     sleeves = []
     for side in SIDES:
         flat, worn = outline.side(side).sleeve, target.side(side).sleeve
         if flat is not None and worn is not None:
             sleeves.append(warp_sleeve(scene, source, flat, worn, side))
     worn_sleeves = tuple(layer for layer in sleeves if layer is not None)
-    return TopLayers(body, inside, worn_sleeves, opening)
+    return TopLayers(body, cover, inside, worn_sleeves, opening)
 
 
 class Spline:
@@ -142,10 +171,18 @@ class Spline:
 
     def field(self, left: int, top: int, height: int, width: int) -> Floats:
         """(height, width, values): at every pixel of a box."""
+        return self.enlarged(self.nodes(left, top, height, width), height, width)
+
+    def nodes(self, left: int, top: int, height: int, width: int) -> Floats:
+        """(rows, columns, values): at every `_GRID`th pixel of a box, from its corner on."""
         x = np.arange(left, left + width + _GRID, _GRID, dtype=np.float32)
         y = np.arange(top, top + height + _GRID, _GRID, dtype=np.float32)
         nodes = np.stack(np.meshgrid(x, y), -1).reshape(-1, 2)
-        coarse = self(nodes).reshape(len(y), len(x), -1)
+        return self(nodes).reshape(len(y), len(x), -1)
+
+    @staticmethod
+    def enlarged(coarse: Floats, height: int, width: int) -> Floats:
+        """(height, width, values): at every pixel, from what is known at the nodes."""
         enlarge = np.array([[_GRID, 0, 0], [0, _GRID, 0]], np.float64)
         field = cv2.warpAffine(
             coarse,
@@ -171,16 +208,26 @@ class Spline:
 # --- the garment ----------------------------------------------------------------------------
 
 
-def prepare(garment: Garment, scale: float) -> Source:
-    """The garment shrunk to the size at which it is worn, so that its pattern does not alias."""
+def worn_size(garment: Garment, scale: float) -> tuple[int, int]:
+    """Height and width at which its pattern does not alias. scale: scene pixels over its own."""
+    shrink = min(1.0, scale * _FINER)
+    height, width = (max(2, round(side * shrink)) for side in garment.alpha.shape)
+    return height, width
+
+
+def prepare(garment: Garment, scale: float, *, enlarge: float = 1.0) -> Source:
+    """The garment shrunk to the size at which it is worn.
+
+    enlarge: how many times as large as the scene the picture is that is made.
+    """
     outline = garment.outline
     assert isinstance(outline, TopOutline)
-    height, width = garment.alpha.shape
-    shrink = min(1.0, scale * 1.1)
-    small = (max(2, round(height * shrink)), max(2, round(width * shrink)))
-    factor = small[1] / width
+    small = worn_size(garment, scale)
+    factor = small[1] / garment.alpha.shape[1]
+    picture, finer = resize(garment.picture, *small), scale * enlarge
     return Source(
-        picture=resize(garment.picture, *small),
+        picture=picture,
+        sharp=picture if enlarge == 1 else resize(garment.picture, *worn_size(garment, finer)),
         alpha=resize(garment.alpha, *small),
         body=_body_mask(outline, factor, small),
         inside=_inside_mask(outline, factor, small),
@@ -225,19 +272,61 @@ def _inside_mask(outline: TopOutline, factor: float, size: tuple[int, int]) -> M
 
 def warp_body(
     scene: Scene, source: Source, outline: TopOutline, target: TopTarget
-) -> tuple[Layer, Mask, Mask | None]:
-    """The garment without its sleeves, which of it is the inside of its back, and its opening."""
+) -> tuple[Cloth, Mask, Mask, Mask | None]:
+    """The garment without its sleeves, and what `TopLayers` has beside it, in its order."""
     on_garment, on_body = _torso_pairs(outline, target)
     spline = Spline(on_body, on_garment * source.scale)
-    field = spline.field(0, 0, scene.height, scene.width)
-    colour = look_up(source.picture, field, replicate=True)
+    nodes = spline.nodes(0, 0, scene.height, scene.width)
+    box, part = _shows(nodes, source.alpha.shape, scene)
+    height, width = box[0].stop - box[0].start, box[1].stop - box[1].start
+    field = spline.enlarged(nodes[part], height, width)
+    cover, inside = (np.zeros((scene.height, scene.width), np.float32) for _ in range(2))
     masks = np.dstack([source.alpha * source.body, source.inside])
     seen = look_up(masks, field, replicate=False)
-    cover, inside = (np.ascontiguousarray(seen[..., i]) for i in (0, 1))
+    cover[box], inside[box] = seen[..., 0], seen[..., 1]
+    colour = look_up(source.picture, field, replicate=True)
+    cloth = Cloth(box, colour, pieces(scene, (source.picture, source.sharp), box, field))
     if source.opening is None:
-        return Layer(colour, cover), inside, None
-    opening = look_up(source.opening, field, replicate=True)
-    return Layer(colour, cover * (1 - opening)), inside, opening
+        return cloth, cover, inside, None
+    # An opening goes on below the hem, further than the garment shows.
+    everywhere = spline.enlarged(nodes, scene.height, scene.width)
+    opening = look_up(source.opening, everywhere, replicate=True)
+    return cloth, cover * (1 - opening), inside, opening
+
+
+def _shows(nodes: Floats, size: tuple[int, ...], scene: Scene) -> tuple[Box, Box]:
+    """The part of the scene in which a garment of this size can show, and the same of the nodes."""
+    x, y = nodes[..., 0], nodes[..., 1]
+    # Between two nodes that both lie outside there is nothing of it, but for its corners.
+    within = (x > -_GRID) & (x < size[1] + _GRID) & (y > -_GRID) & (y < size[0] + _GRID)
+    around = 2 + ceil(_BESIDE * scene.body.shoulder_width / _GRID)
+    near = cv2.dilate(within.astype(np.uint8), np.ones((2 * around - 1,) * 2, np.uint8)) > 0
+    spans = []
+    for axis, most in ((1, scene.height), (0, scene.width)):
+        at = np.flatnonzero(near.any(axis))
+        first, last = (int(at[0]), int(at[-1])) if len(at) else (0, 1)
+        spans.append((slice(first * _GRID, min(most, last * _GRID)), slice(first, last + 2)))
+    (rows, of_rows), (columns, of_columns) = spans
+    return (rows, columns), (of_rows, of_columns)
+
+
+def pieces(
+    scene: Scene,
+    pictures: tuple[Floats, Floats],
+    box: Box,
+    field: Floats,
+    share: Mask | None = None,
+) -> tuple[Piece, ...]:
+    """What a cloth in the scene is drawn from once more, where the picture that is made is larger.
+
+    pictures: the garment's as it was drawn, and the larger one. field: the first two of its values
+    are where in the former each pixel of the box comes from. share: as in `Piece`.
+    """
+    if scene.place.enlarge == 1:
+        return ()
+    drawn, sharp = pictures
+    finer = np.array([sharp.shape[1] / drawn.shape[1], sharp.shape[0] / drawn.shape[0]], np.float32)
+    return (Piece(sharp, box, np.asarray(field[..., :2] * finer, np.float32), share),)
 
 
 def _torso_pairs(outline: TopOutline, target: TopTarget) -> tuple[Points, Points]:
@@ -290,9 +379,10 @@ def warp_sleeve(
     # The sides are the rails'; the cuff ends where the garment does.
     cuff = smoothstep(field[..., 2], 0.75, 0.85)
     cover *= 1 - cuff * (1 - look_up(source.alpha, field, replicate=False))
+    where = np.s_[top : top + height, left : left + width]
+    colour = look_up(source.picture, field[..., :2], replicate=True)
     return SleeveLayer(
-        box=(slice(top, top + height), slice(left, left + width)),
-        colour=look_up(source.picture, field[..., :2], replicate=True),
+        Cloth(where, colour, pieces(scene, (source.picture, source.sharp), where, field)),
         cover=cover,
         along=np.ascontiguousarray(field[..., 2]),
         aside=np.ascontiguousarray(field[..., 3]),

@@ -6,6 +6,7 @@ import cv2
 import numpy as np
 
 from app.engines.warp.arrays import grid
+from app.engines.warp.placement import Place
 from app.engines.warp.scene import Scene, see
 from app.engines.warp.values import (
     Body,
@@ -104,7 +105,14 @@ def drawn_person(*, sleeves_to: float = 0) -> tuple[Rgb, Parts]:
 
 def drawn_scene(*, sleeves_to: float = 0) -> Scene:
     photo, parts = drawn_person(sleeves_to=sleeves_to)
-    return see(photo, pose=drawn_pose(), body=drawn_body(), parts=parts, category="tops")
+    return see(
+        photo,
+        pose=drawn_pose(),
+        body=drawn_body(),
+        parts=parts,
+        category="tops",
+        side=HEIGHT,
+    )
 
 
 def drawn_outline(*, sleeves: bool = True) -> TopOutline:
@@ -160,8 +168,7 @@ def whole_scene(photo: Rgb, parts: Parts) -> Scene:
     x, y = grid(HEIGHT, WIDTH)
     return Scene(
         photo=photo.astype(np.float32),
-        left=0,
-        top=0,
+        place=Place(0, 0),
         pose=drawn_pose(),
         body=body,
         parts=parts,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -172,6 +173,30 @@ def test_a_large_photo_is_shrunk_to_the_modes_bound(pipeline: Pipeline) -> None:
     result = pipeline.run(TryOnRequest(large, _garment("sweater")), _context())
 
     assert max(result.picture.shape[:2]) == EFFORTS["balanced"].result
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("mode", EFFORTS)
+def test_a_phones_photo_takes_hardly_more_memory_than_a_small_one(
+    pipeline: Pipeline, mode: str
+) -> None:
+    small = Image.fromarray(rendered("leo"))
+    sizes = (small.size, (1536, 2048))
+    peaks = []
+    for size in sizes:
+        request = TryOnRequest(
+            np.asarray(small.resize(size)),
+            _garment("dress-leaves"),
+            mode=mode,  # type: ignore[arg-type]
+        )
+        tracemalloc.start()
+        try:
+            pipeline.run(request, _context())
+            peaks.append(tracemalloc.get_traced_memory()[1])
+        finally:
+            tracemalloc.stop()
+
+    assert peaks[1] < peaks[0] + 50_000_000
 
 
 def test_the_stages_pictures_can_be_looked_at(watched: Watched) -> None:

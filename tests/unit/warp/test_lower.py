@@ -10,6 +10,7 @@ import pytest
 
 from app.engines.warp.lower import BottomTarget, check_legs, find_waist, place_bottom
 from app.engines.warp.lower_layers import old_bottom, paint_bottom, warp_bottom
+from app.engines.warp.placement import Place
 from app.engines.warp.scene import Scene
 from app.engines.warp.values import SIDES, BottomKind, BottomOutline, Garment, Points, Rgb
 from app.errors import EngineError, FailureCode
@@ -69,7 +70,7 @@ def _dressed(scene: Scene, kind: BottomKind) -> tuple[Rgb, BottomTarget]:
     garment = _garment(kind)
     target = place_bottom(scene, garment)
     easel, _ = paint_bottom(scene, warp_bottom(scene, garment, target), target, seed=1)
-    return easel.finish(scene.photo.astype(np.uint8), 0, 0), target
+    return easel.finish(scene.photo.astype(np.uint8), Place(0, 0)), target
 
 
 def _like(picture: Rgb, colour: tuple[int, int, int]) -> np.ndarray:
@@ -141,7 +142,7 @@ def test_between_the_legs_no_ground_comes_along() -> None:
     crotch = target.worn["left"].inner[target.worn["left"].upper]
     x, y = (round(float(value)) for value in crotch)
     near = np.s_[y - 20 : y + 40, x - 20 : x + 20]
-    worn = layer.colour[near].astype(np.uint8)
+    worn = layer.cloth.colour[near].astype(np.uint8)
     assert _like(worn, RED)[layer.cover[near] > 0.99].all()
 
 

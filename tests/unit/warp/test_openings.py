@@ -58,7 +58,7 @@ def test_what_is_worn_under_it_is_left_alone() -> None:
 
     easel, bared = paint_top(scene, warp_top(scene, garment, target), target, seed=0)
 
-    picture = easel.finish(scene.photo.astype(np.uint8), 0, 0)
+    picture = easel.finish(scene.photo.astype(np.uint8), scene.place)
     chest, beside = picture[180:240, 176:185], picture[180:240, 145:150]
     assert np.abs(chest.astype(int) - SHIRT).max() <= 2
     assert np.abs(beside.astype(int) - SHIRT).min(axis=2).max() > 20

@@ -108,11 +108,14 @@ def test_a_skirt_beside_the_new_top_goes_and_the_arm_that_it_touches_stays() -> 
         mask[skirt] = value  # as the labels have it: a part of the arm
     photo[236:300, 134:226], parts.upper[236:300, 134:226] = TROUSERS, 0
     parts.lower[236:300, 134:226] = 1
-    scene = see(photo, pose=drawn_pose(), body=drawn_body(), parts=parts, category="tops")
+    scene = see(
+        photo, pose=drawn_pose(), body=drawn_body(), parts=parts, category="tops", side=len(photo)
+    )
 
     target, old, base = _bared(scene)
 
-    at = np.s_[scene.top : scene.top + scene.height, scene.left : scene.left + scene.width]
+    left, top = scene.place.left, scene.place.top
+    at = np.s_[top : top + scene.height, left : left + scene.width]
     wide = np.zeros(photo.shape[:2], np.float32)
     hidden, held = wide.copy(), wide.copy()
     hidden[236:262, 226:231], held[arm] = 1, 1  # but for the seam between them
