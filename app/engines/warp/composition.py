@@ -101,17 +101,25 @@ def paint_top(
         easel.lay_cloth(sleeve.cloth, lit, sleeve.cover)
     _close_gaps(easel, gap, np.maximum(front, sleeves))
     easel.uncover(np.maximum(head, scene.hands))
-    hanging = np.maximum(cover, layers.opening) if layers.opening is not None else cover
-    return easel, _bared(scene, easel, removed * (1 - cover), hanging, target)
+    return easel, _bared(scene, easel, removed * (1 - cover), cover, target, layers.opening)
 
 
-def _bared(scene: Scene, easel: Easel, shown: Mask, cover: Mask, target: TopTarget) -> Bared:
-    """shown: what was painted and is not covered. cover: the garment's, an open front included."""
+def _bared(
+    scene: Scene,
+    easel: Easel,
+    shown: Mask,
+    cover: Mask,
+    target: TopTarget,
+    opening: Mask | None,
+) -> Bared:
+    """shown: what was painted and is not covered. opening: as in `TopLayers`."""
     few = (slice(None, None, 4), slice(None, None, 4))
     shown, person, down = shown[few], scene.parts.person[few], scene.down[few]
     area = max(1.0, float(cover[few].sum()))
     below, above = down > target.hem_down, down < target.hem_down - 0.05
-    kept = np.minimum(1 - easel.cover[few], 1 - cover[few])
+    kept = 1 - easel.cover[few]
+    if opening is not None:  # what shows there is worn under the new garment
+        kept = kept * (1 - opening[few])
     on_body = person * (1 - below)
     return Bared(
         skin=float((shown * on_body).sum()) / area,

@@ -2,7 +2,8 @@
 
 No stage looks at the finished picture: each says what it had to guess, stretch or paint, and the
 figure is what is left of 1 after that. The weights were chosen on 146 pictures that a person had
-rated good, flawed a little, or wrong (2026-11-22, docs/engines.md): rank correlation 0.46.
+rated good, flawed a little, or wrong (2026-11-22): rank correlation 0.46, and
+0.35 with the stricter ratings of a day later (docs/engines.md).
 """
 
 from __future__ import annotations
