@@ -18,7 +18,7 @@ from pathlib import Path
 
 import numpy as np
 import psutil
-from PIL import Image
+from PIL import Image, ImageChops, ImageOps
 
 from app import catalogue
 from app.config import load_settings
@@ -34,6 +34,8 @@ AT_MOST_S = {"fast": 0.35, "balanced": 0.7}
 AT_MOST_MB = 300.0
 FIRST_AT_MOST_S = 1.5
 MB = 1_000_000
+LARGE_SIZES = ((3024, 4032), (4000, 3000), (4330, 5773))
+"""Pixels: phones' photos, upright and across, and 25 megapixels, the most that the gate lets in."""
 RESTS_S = 4.0
 """By then an idle process has handed back what it can."""
 
@@ -55,11 +57,16 @@ def measure(_folder: Path, *, quick: bool) -> list[Figure]:
         between = process.memory_info().rss - loaded
         time.sleep(RESTS_S)
         rested = process.memory_info().rss - loaded
+        large = [
+            _large(engine, process, pairs, size=size, loaded=loaded, quick=quick)
+            for size in LARGE_SIZES
+        ]
         changed = _changed(engine, islice(pairs, 8) if quick else pairs)
     first = [_first_picture_s(spec, pairs[0]) for _ in range(2 if quick else 5)]
     return [
         *(_seconds(mode, seen[mode], floors) for mode in ("balanced", "fast", "quality")),
         _memory(peak=peak, between=between, rested=rested, loaded=loaded),
+        *large,
         _first(first),
         _untouched(changed),
     ]
@@ -73,8 +80,23 @@ class Pair:
     person: bytes
     garment: bytes
 
+    def enlarged(self, size: tuple[int, int]) -> Pair:
+        return Pair(self.name, _enlarged(self.person, size), _enlarged(self.garment, size))
+
     def job(self, mode: str = "balanced", output_format: OutputFormat = "jpeg") -> Job:
         return Job(person=self.person, garment=self.garment, mode=mode, output_format=output_format)
+
+
+def _enlarged(data: bytes, size: tuple[int, int]) -> bytes:
+    """The picture in the middle of a larger one, with grain, as a JPEG of a phone's size."""
+    with Image.open(io.BytesIO(data)) as image:
+        plain = image.convert("RGB")
+    ground = plain.getpixel((2, 2))
+    large = ImageOps.pad(plain, size, Image.Resampling.BICUBIC, color=ground)  # type: ignore[arg-type]
+    grain = Image.merge("RGB", [Image.effect_noise(size, 8.0)] * 3)
+    out = io.BytesIO()
+    ImageChops.add(large, grain, offset=-128).save(out, "JPEG", quality=92)
+    return out.getvalue()
 
 
 def _pairs() -> Iterator[Pair]:
@@ -110,25 +132,28 @@ class _Seen:
     qualities: list[float] = field(default_factory=list)
     refused: Counter[str] = field(default_factory=Counter)
 
+    def try_on(self, engine: EngineProcess, process: psutil.Process, pair: Pair, mode: str) -> None:
+        began, cpu = time.perf_counter(), _cpu_s(process)
+        try:
+            made = _run(engine, pair.job(mode))
+        except EngineError as exc:
+            self.refused[f"{pair.name}: {exc.failure}"] += 1
+            return
+        self.whole.append(time.perf_counter() - began)
+        self.cpu.append(_cpu_s(process) - cpu)
+        for stage, taken in made.timings_s.items():
+            self.stages[stage].append(taken)
+        inside = [s for stage, s in made.timings_s.items() if stage not in OUTSIDE_THE_RUN]
+        self.seconds.append(sum(inside))
+        if made.quality is not None:
+            self.qualities.append(made.quality)
+
 
 def _try(engine: EngineProcess, process: psutil.Process, pairs: Sequence[Pair], mode: str) -> _Seen:
     seen = _Seen()
     _run(engine, pairs[0].job(mode))  # what the first run of a mode does: buffers, caches
     for pair in pairs:
-        began, cpu = time.perf_counter(), _cpu_s(process)
-        try:
-            made = _run(engine, pair.job(mode))
-        except EngineError as exc:
-            seen.refused[f"{pair.name}: {exc.failure}"] += 1
-            continue
-        seen.whole.append(time.perf_counter() - began)
-        seen.cpu.append(_cpu_s(process) - cpu)
-        for stage, taken in made.timings_s.items():
-            seen.stages[stage].append(taken)
-        inside = [s for stage, s in made.timings_s.items() if stage not in OUTSIDE_THE_RUN]
-        seen.seconds.append(sum(inside))
-        if made.quality is not None:
-            seen.qualities.append(made.quality)
+        seen.try_on(engine, process, pair, mode)
     return seen
 
 
@@ -170,7 +195,7 @@ def _seconds(mode: str, seen: _Seen, floors: dict[str, float]) -> Figure:
 
 def _memory(*, peak: float, between: float, rested: float, loaded: float) -> Figure:
     return Figure(
-        name="the engine's process at its peak, above idle",
+        name="the engine's process at its peak, above idle, photos of 768×1024",
         measured=peak / MB,
         unit="MB",
         to_reach=f"≤ {AT_MOST_MB:g} MB",
@@ -180,6 +205,45 @@ def _memory(*, peak: float, between: float, rested: float, loaded: float) -> Fig
             "with the models loaded, MB": loaded / MB,
             "between two runs, above that, MB": between / MB,
             f"{RESTS_S:g} s after the last, above that, MB": rested / MB,
+        },
+    )
+
+
+def _large(
+    engine: EngineProcess,
+    process: psutil.Process,
+    pairs: Sequence[Pair],
+    *,
+    size: tuple[int, int],
+    loaded: float,
+    quick: bool,
+) -> Figure:
+    """The same with both pictures of a phone's size; each person in another garment."""
+    garments = len(catalogue.garments())
+    some = pairs[:: garments + 1][: 2 if quick else None]
+    width, height = size
+    _peak_bytes(process, forget=True)
+    seen: dict[str, _Seen] = {mode: _Seen() for mode in MODES}
+    for pair in (pair.enlarged(size) for pair in some):
+        for mode in MODES:
+            seen[mode].try_on(engine, process, pair, mode)
+    peak = _peak_bytes(process) - loaded
+    runs = sum(len(one.whole) for one in seen.values())
+    return Figure(
+        name=f"the same, both pictures of {width}×{height}, {width * height / 1e6:.0f} megapixels",
+        measured=peak / MB,
+        unit="MB",
+        to_reach=f"≤ {AT_MOST_MB:g} MB",
+        reached=peak / MB <= AT_MOST_MB and runs > 0,
+        details={
+            "what": f"peak of {runs} pictures, all modes, after those of 768×1024",
+            **{
+                f"{mode}, with decoding and encoding, median, s": statistics.median(one.whole)
+                for mode, one in seen.items()
+                if one.whole
+            },
+            "refused": ", ".join(sorted({name for one in seen.values() for name in one.refused}))
+            or "none",
         },
     )
 

@@ -57,6 +57,10 @@ _LOOKS_S = 0.05
 _RESTS_S = 2.0
 """Without a run for so long, memory goes back to the system; after each run it would be missed."""
 
+_LARGE_BYTES = 2 * 2**20
+"""Of both files: before such a run memory goes back, too. What the last one has left in pieces is
+of no use to arrays as large as these, and would stand beside them."""
+
 # What an engine says ends up in rows and logs: as much as the row's column takes, and a screenful.
 _STAGE_CHARACTERS = 64
 _TEXT_CHARACTERS = 500
@@ -256,6 +260,8 @@ def _run(loaded: _Loaded, order: say.Run, server: _Server) -> say.Output:
         if time.monotonic() >= deadline:
             raise EngineError(FailureCode.ENGINE_TIMEOUT)
 
+    if len(order.job.person) + len(order.job.garment) > _LARGE_BYTES:
+        _hand_memory_back()
     begun = time.perf_counter()
     request = _decode(order.job, loaded.engine.info.max_side)
     decoded = time.perf_counter()
