@@ -369,7 +369,18 @@ def stops_when_cancelled(kit: Kit) -> Finding:
 
 
 def keeps_its_deadline(kit: Kit) -> Finding:
-    """A late run stops by itself: the process need not be killed, nor the model be loaded anew."""
+    """A late run stops by itself: the process need not be killed, nor the model be loaded anew.
+
+    Where others want the cores it may be killed before its turn comes: it has three tries.
+    """
+    found = _ends_at_its_deadline(kit)
+    for _ in range(2):
+        if found.ok is False:
+            found = _ends_at_its_deadline(kit)
+    return found
+
+
+def _ends_at_its_deadline(kit: Kit) -> Finding:
     person, garment, asked = kit.one_pair()
     ran = kit.run(person, garment, timeout_s=max(0.02, kit.usual_s / 2), **asked)
     if ran.output is not None:
