@@ -11,7 +11,6 @@ from functools import partial
 from typing import Any
 
 import pytest
-from sqlalchemy import text
 
 from app.database import Db, engine_of, open_reads
 from app.metrics import ORPHANS, REGISTRY
@@ -22,6 +21,10 @@ from app.services.queue import Bell
 from tests.flows.conftest import ISSUER, Program, Run, Serve, Sql, wait_for
 
 LEASE_S = 2
+HOLDER = (
+    f"FROM pg_locks WHERE objid = {leader.LOCK} AND "
+    "database = (SELECT oid FROM pg_database WHERE datname = current_database())"
+)
 
 
 def leads(program: Program) -> bool:
@@ -62,7 +65,9 @@ def test_who_looks_no_more_leads_no_more(
     frozen.resign()
 
 
-def test_who_leads_no_more_tells_of_no_orphans(two: tuple[Leader, Leader], db: Db) -> None:
+def test_who_leads_no_more_tells_of_no_orphans(
+    two: tuple[Leader, Leader], db: Db, sql: Sql
+) -> None:
     """Prometheus takes the highest of all processes: what one found would be told for ever."""
     nobody: Any = None
     every = timedelta(hours=1)
@@ -79,11 +84,9 @@ def test_who_leads_no_more_tells_of_no_orphans(two: tuple[Leader, Leader], db: D
     found = partial(REGISTRY.get_sample_value, "tryonai_orphan_files")
     clock.start()
     try:
-        wait_for(lambda: not two[1].leads())
+        wait_for(lambda: clock._leads)
         ORPHANS.set(3)
-        with db.begin() as tx:
-            ending = "SELECT pg_terminate_backend(pid) FROM pg_locks WHERE objid = :key"
-            tx.execute(text(ending), {"key": leader.LOCK})
+        sql(f"SELECT pg_terminate_backend(pid) {HOLDER}")
 
         wait_for(lambda: found() == 0)
     finally:
