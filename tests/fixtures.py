@@ -201,9 +201,9 @@ class _Given(Settings):
         return (init_settings,)
 
 
-def settings_of_tests(database_url: str, folder: Path, **overrides: object) -> Settings:
+def settings_of_tests(database: str, folder: Path, /, **overrides: object) -> Settings:
     values: dict[str, object] = {
-        "database_url": database_url,
+        "database_url": database,
         "data_dir": folder / "data",
         "storage": str(folder / "uploads"),
         "secret_key": SECRET,
