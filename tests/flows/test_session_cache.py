@@ -25,7 +25,6 @@ from app.services.storage import LocalStorage
 from app.signing import Keyring
 from tests.fixtures import SECRET, MakeSettings
 from tests.flows.conftest import ISSUER, URL, Run, Serve, Server, Sql, wait_for
-from tests.flows.test_webhooks import receiving
 from tests.servers import Redis, free_port
 
 pytestmark = pytest.mark.cluster
@@ -469,25 +468,20 @@ def waits_long(server: Server, session_id: str) -> None:
 def test_who_was_told_the_end_is_not_told_by_a_poll_that_it_waits(
     serve: Serve, run: Run, cached: dict[str, Any]
 ) -> None:
-    """By a long poll, and by a webhook; the worker tells the cache nothing, as one that dies."""
-    cached |= {"session_cache_seconds": 5, "webhook_allow_private": True}
+    """By a long poll; the worker tells the cache nothing, as one that dies."""
+    cached |= {"session_cache_seconds": 5}
     two = [serve(worker_concurrency=0, **cached).ready() for _ in range(2)]
     for server in two:
         warm(server)
-    with receiving(200) as hook:
-        waited = two[0].shopper.submit()
-        called = two[0].shopper.submit(webhook_url=hook.url)
-        with (
-            Poller(two[1], waited),  # so that it is kept, whenever the worker begins
-            Poller(two[1], called),
-            ThreadPoolExecutor(1) as pool,
-        ):
-            waiting = pool.submit(waits_long, two[0], waited)
-            run("worker", "--concurrency", "1", mock_seconds=0.3)
-            waiting.result()
-            assert two[1].shopper.see(waited)["status"] == "completed"
-            wait_for(lambda: hook.calls)
-            assert two[1].shopper.see(called)["status"] == "completed"
+    waited = two[0].shopper.submit()
+    with (
+        Poller(two[1], waited),  # so that it is kept, whenever the worker begins
+        ThreadPoolExecutor(1) as pool,
+    ):
+        waiting = pool.submit(waits_long, two[0], waited)
+        run("worker", "--concurrency", "1", mock_seconds=0.3)
+        waiting.result()
+        assert two[1].shopper.see(waited)["status"] == "completed"
 
 
 def test_polls_tell_each_change(serve: Serve, run: Run, cached: dict[str, Any]) -> None:
