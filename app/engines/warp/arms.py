@@ -30,6 +30,12 @@ _SLIM = np.float32(0.85)
 """Of that: a painted arm must not be thicker than the sleeve that hid it."""
 _CORE = 0.55
 """Of a bare arm's half width: within it there is nothing but arm, whatever the labels say."""
+_SURELY_ARM = 0.9
+_FEWEST_OF_SKIN = 60
+_GRAIN, _PATTERNED = 1.0, 2.5
+"""Levels, of a photo without noise; and of an arm's own roughness, which a pattern exceeds."""
+_ORNAMENT = 0.04
+"""Shoulder widths: what is narrower may be worn on an arm."""
 _THIN = np.float32(0.94)
 """Of the old sleeve's width: the arm in it, where it lies close."""
 _WRIST = 0.9
@@ -195,7 +201,33 @@ def bare_core(scene: Scene, arm: Arm) -> Mask:
         return np.zeros((scene.height, scene.width), np.float32)
     core = np.float32(_CORE)
     polygon = arm.outline(begin, end, arm.outer * core, arm.inner * core)
-    return fill((scene.height, scene.width), polygon)
+    where = fill((scene.height, scene.width), polygon)
+    rows, columns = np.flatnonzero(where.max(1)), np.flatnonzero(where.max(0))
+    if len(rows):
+        room = round(2 * _ORNAMENT * scene.body.shoulder_width)
+        top, left = max(0, rows[0] - room), max(0, columns[0] - room)
+        box = np.s_[top : rows[-1] + 1 + room, left : columns[-1] + 1 + room]
+        where[box] *= 1 - _patterned_cloth(scene, box)
+    return where
+
+
+def _patterned_cloth(scene: Scene, box: tuple[slice, slice]) -> Mask:
+    """What is labelled as a garment, and has a pattern that no skin has: there labels are right.
+
+    An arm that hangs half behind a wide dress is narrower than the pose tells.
+    """
+    green = np.ascontiguousarray(scene.photo[box][..., 1])
+    rough = blur(np.abs(green - blur(green, 1.0)), 1.5)
+    skin = scene.parts.arms[box] > _SURELY_ARM
+    if skin.sum() < _FEWEST_OF_SKIN:
+        return np.zeros_like(green)
+    usual = max(_GRAIN, float(np.percentile(rough[skin], 75)))
+    cloth = np.maximum(scene.parts.upper[box], scene.parts.lower[box]) > _SURELY_ARM
+    found = (cloth & (rough > _PATTERNED * usual)).astype(np.uint8)
+    # No bracelet, and no tattoo.
+    reach = disc(max(3, int(_ORNAMENT * scene.body.shoulder_width)))
+    closed = cv2.morphologyEx(found, cv2.MORPH_CLOSE, disc(5))
+    return cv2.morphologyEx(closed, cv2.MORPH_OPEN, reach).astype(np.float32)
 
 
 def strayed(scene: Scene, arm: Arm) -> Mask:

@@ -76,7 +76,7 @@ def old_top(scene: Scene, target: TopTarget) -> Mask:
             upper = np.maximum(upper, sleeve * near)
         upper = upper * (1 - bare_core(scene, arm))
     if target.old_hem_down > _DRESS_BEGINS and not target.legs:
-        below = smoothstep(scene.down, target.hem_down - 0.01, target.hem_down + 0.02)
+        below = smoothstep(scene.down, target.hem_down - 0.07, target.hem_down - 0.04)
         upper = upper * (1 - below)
     old = worn(_without_holes(scene, np.asarray(upper, np.float32)), reach=_EDGE)
     if not target.legs:

@@ -22,6 +22,8 @@ _RIM = 0.055
 """Shoulder widths from the cloth's label within which an arm's label may be the cloth's."""
 _ROOM = 0.25
 """Shoulder widths round the forearm in which colours are learned."""
+_DRESS_FROM, _DRESS_TO = 1.1, 1.3
+"""As `down`: there a dress is labelled as the upper garment, and below a top is something else."""
 _LABELLED, _SURE = 0.5, 0.95
 _ARM_COLOURS, _CLOTH_COLOURS = 3, 5
 _CLEARLY = 3.0
@@ -33,17 +35,25 @@ _FEWEST = 60
 def with_rims(scene: Scene) -> Scene:
     """The scene whose bare forearms end where the cloth's colours begin."""
     parts = scene.parts
-    arms, lower = parts.arms, parts.lower
+    dress = _wears_dress(scene)
+    arms, worn = parts.arms, parts.upper if dress else parts.lower
     for side in SIDES:
         box = _box(scene, side)
-        cloth = _cloth(scene.photo[box], arms[box], lower[box], scene.body.shoulder_width)
+        cloth = _cloth(scene.photo[box], arms[box], worn[box], scene.body.shoulder_width)
         if cloth is None:
             continue
         if arms is parts.arms:
-            arms, lower = arms.copy(), lower.copy()
+            arms, worn = arms.copy(), worn.copy()
         arms[box] *= 1 - cloth
-        lower[box] = np.maximum(lower[box], cloth)
-    return replace(scene, parts=replace(parts, arms=arms, lower=lower))
+        worn[box] = np.maximum(worn[box], cloth)
+    upper, lower = (worn, parts.lower) if dress else (parts.upper, worn)
+    return replace(scene, parts=replace(parts, arms=arms, upper=upper, lower=lower))
+
+
+def _wears_dress(scene: Scene) -> bool:
+    """Whether the upper garment goes on where skirts and trousers are."""
+    below = (scene.down > _DRESS_FROM) & (scene.down < _DRESS_TO)
+    return float(scene.parts.upper[below].sum()) > float(scene.parts.lower[below].sum())
 
 
 def _box(scene: Scene, side: Side) -> tuple[slice, slice]:
@@ -55,9 +65,9 @@ def _box(scene: Scene, side: Side) -> tuple[slice, slice]:
     return np.s_[low[1] : high[1], low[0] : high[0]]
 
 
-def _cloth(photo: Floats, arms: Mask, lower: Mask, unit: float) -> Mask | None:
+def _cloth(photo: Floats, arms: Mask, worn: Mask, unit: float) -> Mask | None:
     """(h, w), 0–1: the cloth, what was taken for the arm's rim included; None where nothing was."""
-    labelled, skirt = arms > _LABELLED, lower > _LABELLED
+    labelled, skirt = arms > _LABELLED, worn > _LABELLED
     if skirt.sum() < _FEWEST or labelled.sum() < _FEWEST:
         return None
     reach = disc(2 * round(_RIM * unit) + 1)
@@ -66,7 +76,7 @@ def _cloth(photo: Floats, arms: Mask, lower: Mask, unit: float) -> Mask | None:
     if core.sum() < _FEWEST:
         core = labelled & (cv2.erode(labelled.astype(np.uint8), disc(5)) > 0)
     away = cv2.dilate(labelled.astype(np.uint8), disc(5)) == 0
-    taught = (lower > _SURE) & away
+    taught = (worn > _SURE) & away
     if core.sum() < _FEWEST or taught.sum() < _FEWEST:
         return None
     flat = shade_free(lab(np.asarray(np.clip(photo, 0, 255), np.uint8))).reshape(-1, 3)

@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 
 from app.engines.warp import removal
-from app.engines.warp.arms import old_sleeve, painted_arm, see_arm
+from app.engines.warp.arms import bare_core, old_sleeve, painted_arm, see_arm
 from app.engines.warp.composition import limbs_in_front
 from app.engines.warp.scene import Scene, see
 from app.engines.warp.targets import TopTarget, place_top
-from app.engines.warp.values import Floats, Mask
+from app.engines.warp.values import Floats, Mask, Parts
 from tests.unit.warp.drawn import (
     GROUND,
     SKIN,
@@ -20,6 +20,7 @@ from tests.unit.warp.drawn import (
     drawn_person,
     drawn_pose,
     drawn_scene,
+    whole_scene,
 )
 
 
@@ -92,6 +93,28 @@ def test_a_painted_arm_is_slimmer_than_the_sleeve_that_hid_it() -> None:
     assert sleeve is not None
     assert 0.4 < float(painted.sum() / sleeve.sum()) < 1
     assert float((painted * (1 - scene.parts.person)).max()) < 0.5
+
+
+def _before_arm(*, pattern: bool) -> tuple[Parts, Mask]:
+    """A dress that hides the inner half of a forearm, and what is held for the arm's middle."""
+    photo, parts = drawn_person()
+    hidden = np.s_[190:262, 222:246]
+    parts.arms[hidden], parts.upper[hidden], photo[hidden] = 0, 1, SKIN
+    if pattern:
+        photo[190:262:2, 222:246] = TROUSERS
+    scene = whole_scene(photo, parts)
+    return parts, bare_core(scene, see_arm(scene, "right"))
+
+
+def test_a_patterned_dress_before_an_arm_is_no_arm() -> None:
+    """Without a pattern it may be a dress in the colour of skin, or an arm with a wrong label."""
+    parts, plain = _before_arm(pattern=False)
+    _, patterned = _before_arm(pattern=True)
+
+    dress, arm = ((plain > 0.9) & (label > 0.9) for label in (parts.upper, parts.arms))
+    assert dress.sum() > 30
+    assert float(patterned[dress].mean()) < 0.3
+    assert float(patterned[arm].mean()) > 0.95
 
 
 def test_a_bare_arm_is_not_painted() -> None:

@@ -37,6 +37,19 @@ def test_what_has_the_cloths_colours_is_cloth() -> None:
     assert float(scene.parts.lower[rim].min()) > 0.9
 
 
+def test_a_dress_is_cloth_too() -> None:
+    seen = _before_stripes(strays=True)
+    parts = seen.parts
+    dress = np.maximum(parts.upper, parts.lower)
+    worn = replace(parts, upper=dress, lower=np.zeros_like(dress))
+
+    scene = with_rims(replace(seen, parts=worn))
+
+    rim = np.s_[210:265, _ARM_BEGINS - _ASTRAY : _ARM_BEGINS - 1]
+    assert float(scene.parts.arms[rim].max()) < 0.1
+    assert float(scene.parts.upper[rim].min()) > 0.9
+
+
 def test_the_arm_itself_stays() -> None:
     seen = _before_stripes(strays=True)
 
